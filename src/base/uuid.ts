@@ -1,0 +1,59 @@
+/**
+ * Uids of events: the layout of UUID version 7 (RFC 9562 §5.7) with facts where the RFC has random bits, so that the same event has
+ * the same uid however often it is read. It does not guard against a forger: uids are names, not proofs.
+ */
+import { hash } from 'node:crypto'
+
+const MS_BITS = 48n
+const CPU_MASK = 0xfffn
+const SEQ_BITS = 40n
+const HASH_BITS = 22n
+const VERSION_7 = 0x7n
+const VARIANT = 0b10n
+
+export interface KernelEventId {
+  /** Unix time of the event in ms. */
+  unixMs: bigint
+  /** The low 12 bits are kept. */
+  cpu: number
+  /** The CPU's own count of events; the low 40 bits are kept. */
+  seq: bigint
+  /** 22 bits that tell boots apart, see `bootHash`. */
+  hash: number
+}
+
+/** The uid of an event that the kernel reported. */
+export function uuidV7(id: KernelEventId): string {
+  const low =
+    (BigInt.asUintN(Number(SEQ_BITS), id.seq) << HASH_BITS) | BigInt.asUintN(Number(HASH_BITS), BigInt(id.hash))
+  return layOut(id.unixMs, BigInt(id.cpu) & CPU_MASK, low)
+}
+
+/** The uid of an event derived from others: equal for equal times and parts. Parts are kept apart, so ["ab"] differs from ["a", "b"]. */
+export function derivedUuid(options: { unixMs: bigint; parts: readonly (string | Uint8Array)[] }): string {
+  const digest = sha256(options.parts)
+  return layOut(options.unixMs, BigInt(digest.readUInt16BE(0)) & CPU_MASK, digest.readBigUInt64BE(2))
+}
+
+/** 22 bits of a boot id (or any text) for `KernelEventId.hash`. */
+export function bootHash(bootId: string): number {
+  return sha256([bootId]).readUInt32BE(0) >>> (32 - Number(HASH_BITS))
+}
+
+function sha256(parts: readonly (string | Uint8Array)[]): Buffer {
+  const bytes = parts.flatMap((part) => {
+    const content = Buffer.from(part)
+    const length = Buffer.alloc(4)
+    length.writeUInt32BE(content.length)
+    return [length, content]
+  })
+  return hash('sha256', Buffer.concat(bytes), 'buffer')
+}
+
+/** 48 bits of time, version, 12 bits, variant, 62 bits. */
+function layOut(unixMs: bigint, randA: bigint, randB: bigint): string {
+  const high = (BigInt.asUintN(Number(MS_BITS), unixMs) << 16n) | (VERSION_7 << 12n) | randA
+  const low = (VARIANT << 62n) | BigInt.asUintN(62, randB)
+  const hex = ((high << 64n) | low).toString(16).padStart(32, '0')
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
+}

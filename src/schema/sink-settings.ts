@@ -1,0 +1,166 @@
+/**
+ * What may be said of a sink, in the configuration file and to the process that runs them: one typed value. Guards against what it does not know,
+ * and against secrets in it: it has the files that they are in. Not here: what is usual where nothing is said (src/sinks), and what a sink does.
+ */
+import { z } from 'zod'
+import { EVENT_KINDS } from '../proto/event-json.js'
+
+export const SINK_SCHEMAS = ['native', 'ocsf', 'ecs', 'cef'] as const
+export const SINK_SEVERITIES = ['INFO', 'LOW', 'MEDIUM', 'HIGH'] as const
+export const SINKS_MAX = 16
+
+const MIB = 1024 * 1024
+const file = z.string().min(2).max(4_096).startsWith('/', 'must be an absolute path')
+const word = z.string().min(1).max(256)
+const seconds = (max: number) => z.number().min(0.1).max(max)
+
+const batch = z.strictObject({
+  events: z.int().min(1).max(10_000).optional(),
+  kiB: z.int().min(1).max(16_384).optional(),
+  /** What is not full waits for so long. */
+  seconds: seconds(60).optional(),
+})
+
+const common = {
+  schema: z.enum(SINK_SCHEMAS).optional(),
+  /** Only these; all where nothing is said. */
+  kinds: z.array(z.enum(EVENT_KINDS)).min(1).max(EVENT_KINDS.length).optional(),
+  minSeverity: z.enum(SINK_SEVERITIES).optional(),
+  batch: batch.optional(),
+}
+
+const tls = z.strictObject({
+  /** In place of the system's authorities. */
+  ca: file.optional(),
+  cert: file.optional(),
+  key: file.optional(),
+  /** That the other end's certificate must have, if it is not the address's. */
+  serverName: word.optional(),
+})
+
+const fileSink = z.strictObject({
+  ...common,
+  type: z.literal('file'),
+  path: file,
+  rotate: z
+    .strictObject({
+      mib: z
+        .int()
+        .min(1)
+        .max(1024 * 1024)
+        .optional(),
+      hours: z
+        .number()
+        .min(1 / 60)
+        .max(8_760)
+        .optional(),
+      keep: z.int().min(1).max(1_000).optional(),
+    })
+    .optional(),
+})
+
+const HOST_PORT = /^(\[[0-9a-fA-F:.]+\]|[^\s:/[\]]+):\d{1,5}$/
+
+const syslogSink = z.strictObject({
+  ...common,
+  type: z.literal('syslog'),
+  transport: z.enum(['tls', 'tcp', 'udp', 'unix']),
+  /** host:port, or a path where the transport is unix. */
+  address: z
+    .string()
+    .max(4_096)
+    .refine((text) => text.startsWith('/') || HOST_PORT.test(text), 'must be host:port, or a path'),
+  facility: z.int().min(0).max(23).optional(),
+  appName: z
+    .string()
+    .regex(/^[!-~]{1,48}$/, 'must be printable ASCII without spaces')
+    .optional(),
+  /** Of a stream: RFC 6587 has both. */
+  framing: z.enum(['octets', 'lines']).optional(),
+  tls: tls.optional(),
+})
+
+const httpSink = z.strictObject({
+  ...common,
+  /** CEF is no JSON. */
+  schema: z.enum(['native', 'ocsf', 'ecs']).optional(),
+  type: z.literal('http'),
+  url: z.url({ protocol: /^https?$/ }).max(4_096),
+  format: z.enum(['json-lines', 'json-array', 'splunk-hec', 'elastic-bulk']).optional(),
+  /** A file with what goes into the Authorization header. */
+  tokenFile: file.optional(),
+  /** Before it; bearer, or splunk where the format is. */
+  auth: z.enum(['bearer', 'splunk', 'apikey', 'basic']).optional(),
+  headers: z.record(z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/), z.string().max(4_096)).optional(),
+  index: word.optional(),
+  gzip: z.boolean().optional(),
+  timeoutSeconds: seconds(600).optional(),
+  tls: tls.optional(),
+})
+
+const alerts = {
+  /** MEDIUM where nothing is said. */
+  minSeverity: z.enum(SINK_SEVERITIES).optional(),
+  /** Without another detection an alert is over after so long. */
+  quietSeconds: z.number().min(10).max(86_400).optional(),
+  timeoutSeconds: seconds(600).optional(),
+  tls: tls.optional(),
+}
+
+const LABEL = /^[a-zA-Z_][a-zA-Z0-9_]{0,127}$/
+
+const alertmanagerSink = z.strictObject({
+  ...alerts,
+  type: z.literal('alertmanager'),
+  /** Of the Alertmanager itself: /api/v2/alerts comes behind it. */
+  url: z.url({ protocol: /^https?$/ }).max(4_096),
+  tokenFile: file.optional(),
+  auth: z.enum(['bearer', 'basic']).optional(),
+  /** An alert that goes on is sent again so often, and is over for the receiver when it was not for four times that. */
+  resendSeconds: z.number().min(1).max(600).optional(),
+  /** Of every alert. */
+  labels: z.record(z.string().regex(LABEL, 'must be letters, digits and underscores'), word).optional(),
+})
+
+const slackSink = z.strictObject({
+  ...alerts,
+  type: z.literal('slack'),
+  /** A file with the address of the incoming webhook, which is a secret. */
+  urlFile: file,
+  /** That there were more of the same is told so often. */
+  updateSeconds: z.number().min(10).max(86_400).optional(),
+})
+
+const ALERT_SINKS = [alertmanagerSink, slackSink] as const
+const ALERT_TYPES: readonly string[] = ['alertmanager', 'slack']
+
+export const sinkSettings = z.discriminatedUnion('type', [fileSink, syslogSink, httpSink, ...ALERT_SINKS])
+
+/** By name. */
+export const sinksSettings = z
+  .record(z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be small letters, digits and hyphens'), sinkSettings)
+  .refine((sinks) => Object.keys(sinks).length <= SINKS_MAX, `must be ${SINKS_MAX} at most`)
+
+export const spoolSettings = z.strictObject({
+  dir: file.optional(),
+  maxMiB: z.int().min(8).max(MIB).optional(),
+  maxHours: z.number().min(0.01).max(8_760).optional(),
+})
+
+export type SinkSettings = z.output<typeof sinkSettings>
+export type AlertmanagerSettings = z.output<typeof alertmanagerSink>
+export type SlackSettings = z.output<typeof slackSink>
+export type AlertSettings = AlertmanagerSettings | SlackSettings
+export type EventSinkSettings = Exclude<SinkSettings, AlertSettings>
+export type FileSettings = z.output<typeof fileSink>
+export type SyslogSettings = z.output<typeof syslogSink>
+export type HttpSettings = z.output<typeof httpSink>
+export type SinksSettings = z.output<typeof sinksSettings>
+export type TlsSettings = z.output<typeof tls>
+export type SinkSchema = (typeof SINK_SCHEMAS)[number]
+export type SinkSeverity = (typeof SINK_SEVERITIES)[number]
+
+/** Those are told of alerts, not of events. */
+export function isAlertSink(settings: SinkSettings): settings is AlertSettings {
+  return ALERT_TYPES.includes(settings.type)
+}

@@ -1,0 +1,23 @@
+/** Which transport a sink's settings ask for. */
+import type { EventSinkSettings } from '../schema/sink-settings.js'
+import { FileTransport } from './file-transport.js'
+import { HttpTransport } from './http-transport.js'
+import type { SinkSecrets } from './secrets.js'
+import { type SendDatagram, SyslogDatagrams, SyslogStream } from './syslog-transport.js'
+import type { Transport } from './transport.js'
+
+export function makeTransport(
+  settings: EventSinkSettings,
+  { secrets, version, sendDatagram }: { secrets: SinkSecrets; version: string; sendDatagram: SendDatagram },
+): Transport {
+  switch (settings.type) {
+    case 'file':
+      return new FileTransport(settings)
+    case 'syslog': {
+      const isStream = settings.transport === 'tls' || settings.transport === 'tcp'
+      return isStream ? new SyslogStream(settings, secrets) : new SyslogDatagrams(settings, sendDatagram)
+    }
+    case 'http':
+      return new HttpTransport(settings, secrets, version)
+  }
+}

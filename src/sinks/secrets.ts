@@ -1,0 +1,53 @@
+/**
+ * What a sink needs from files that only root may read: read once, before privileges go. Guards that a secret never leaves this value but to the
+ * receiver: nothing here is logged, and messages name files alone.
+ */
+import type { ConnectionOptions } from 'node:tls'
+import { SluiceError } from '../base/error.js'
+import { readOwnFile, TLS_MIN_VERSION } from '../proto/tls-files.js'
+import type { SinkSettings, TlsSettings } from '../schema/sink-settings.js'
+
+export interface SinkSecrets {
+  /** Null: none is sent. */
+  readonly token: string | null
+  /** Where the address itself is one; null: it is not. */
+  readonly url: string | null
+  readonly tls: ConnectionOptions
+}
+
+/** Throws what a file says, or does not. */
+export function sinkSecrets(settings: SinkSettings): SinkSecrets {
+  const tls = 'tls' in settings ? settings.tls : undefined
+  const tokenFile = 'tokenFile' in settings ? settings.tokenFile : undefined
+  return {
+    token: tokenFile === undefined ? null : token(tokenFile),
+    url: 'urlFile' in settings ? secretUrl(settings.urlFile) : null,
+    tls: tlsOptions(tls ?? {}),
+  }
+}
+
+function token(file: string): string {
+  const text = readOwnFile(file, 'token', true).toString('utf8').trim()
+  if (/^[!-~]{1,8192}$/.test(text)) return text
+  throw new SluiceError('USAGE', `the token ${file} must be one line of printable ASCII`)
+}
+
+function secretUrl(file: string): string {
+  const text = readOwnFile(file, 'webhook', true).toString('utf8').trim()
+  // What it says is not told.
+  if (/^https?:\/\/[!-~]{1,4096}$/.test(text) && URL.canParse(text)) return text
+  throw new SluiceError('USAGE', `the webhook ${file} must be one line with an http or https address`)
+}
+
+function tlsOptions({ ca, cert, key, serverName }: TlsSettings): ConnectionOptions {
+  if ((cert === undefined) !== (key === undefined)) {
+    throw new SluiceError('USAGE', 'a sink’s tls needs cert and key together')
+  }
+  return {
+    minVersion: TLS_MIN_VERSION,
+    ...(ca === undefined ? {} : { ca: readOwnFile(ca, 'CA certificate', false) }),
+    ...(cert === undefined ? {} : { cert: readOwnFile(cert, 'certificate', false) }),
+    ...(key === undefined ? {} : { key: readOwnFile(key, 'key', true) }),
+    ...(serverName === undefined ? {} : { servername: serverName }),
+  }
+}

@@ -1,0 +1,202 @@
+/**
+ * One sink: what is in the spool goes to one receiver, batch by batch, in order, and its place moves on when the receiver has it. Guards that nothing
+ * is given up while it may still arrive, that a receiver which fails or stalls is asked again ever more slowly and holds up nobody else, and
+ * that what it will never take is put aside with the reason. Not here: how a batch travels (the transports).
+ */
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
+import { reasonOf } from '../base/error.js'
+import type { Log } from '../base/log.js'
+import type { EventSinkSettings } from '../schema/sink-settings.js'
+import type { Cursors } from './cursors.js'
+import type { DeadLetters } from './dead-letters.js'
+import type { Renderer } from './render.js'
+import { type SinkCounts, SinkHealth } from './sink-health.js'
+import type { Place, SpoolReader } from './spool-reader.js'
+import type { Item, Outcome, Transport } from './transport.js'
+
+const POLL_MS = 100
+const BATCH = { events: 500, kiB: 1_024, seconds: 1 }
+const REASON_CHARS_MAX = 500
+
+export interface SinkParts {
+  readonly name: string
+  readonly settings: EventSinkSettings
+  readonly reader: SpoolReader
+  readonly cursors: Cursors
+  readonly dead: DeadLetters
+  readonly renderer: Renderer
+  readonly transport: Transport
+  readonly log: Log
+  /** Of the first wait after a failure. */
+  readonly retryMinMs?: number
+  random?(): number
+}
+
+interface Batch {
+  readonly items: readonly Item[]
+  readonly place: Place | null
+}
+
+export class Sink {
+  readonly name: string
+  private readonly parts: SinkParts
+  private readonly health: SinkHealth
+  private readonly stopping = new AbortController()
+  private readonly limits: { events: number; bytes: number; ms: number }
+  private place: Place | null
+  private draining = false
+  private running: Promise<void> = Promise.resolve()
+
+  constructor(parts: SinkParts) {
+    this.parts = parts
+    this.name = parts.name
+    this.health = new SinkHealth(parts)
+    const batch = { ...BATCH, ...parts.settings.batch }
+    this.limits = {
+      events: batch.events ?? BATCH.events,
+      bytes: (batch.kiB ?? BATCH.kiB) * 1_024,
+      ms: (batch.seconds ?? BATCH.seconds) * 1_000,
+    }
+    this.place = parts.cursors.of(parts.name)
+  }
+
+  get counts(): SinkCounts {
+    return this.health.counts
+  }
+
+  get position(): number {
+    return this.place?.position ?? 0
+  }
+
+  start(): void {
+    this.running = this.run()
+  }
+
+  /** What is in the spool still goes out, until `deadline` is aborted. */
+  async stop(deadline: AbortSignal): Promise<void> {
+    this.draining = true
+    deadline.addEventListener('abort', () => this.stopping.abort(), { once: true })
+    if (deadline.aborted) this.stopping.abort()
+    await this.running
+    await this.parts.transport.close()
+  }
+
+  private async run(): Promise<void> {
+    while (!this.stopping.signal.aborted) {
+      try {
+        const again = this.wantedAgain()
+        for (const items of again ?? []) if (!(await this.deliver(items))) return
+        if (again !== null) this.parts.dead.done()
+        const batch = await this.gather()
+        if (!(await this.deliver(batch.items))) return
+        // Also where we are to stop by now: what arrived need not come again.
+        this.moveTo(batch.place)
+        // Also where nothing was for it: the other sinks of the process have their turn.
+        await turn()
+        if (batch.place !== null) continue
+      } catch (error) {
+        if (this.stopping.signal.aborted) return
+        await this.wait(this.health.failed(reasonOf(error)))
+        continue
+      }
+      if (this.draining) return
+      await this.wait(POLL_MS)
+    }
+  }
+
+  private moveTo(place: Place | null): void {
+    if (place === null) return
+    this.place = place
+    this.parts.cursors.save(this.name, place)
+  }
+
+  /** `place` null: there is nothing. */
+  private async gather(): Promise<Batch> {
+    const items: Item[] = []
+    let place: Place | null = null
+    let bytes = 0
+    const startedMs = performance.now()
+    while (items.length < this.limits.events && bytes < this.limits.bytes && !this.stopping.signal.aborted) {
+      const read = this.parts.reader.read(place ?? this.place)
+      if (read === null) {
+        if (items.length === 0 || this.draining || performance.now() - startedMs >= this.limits.ms) break
+        await this.wait(Math.min(POLL_MS, this.limits.ms))
+        continue
+      }
+      let taken = 0
+      for (const event of read.events) {
+        if (read.isWhole && (items.length >= this.limits.events || bytes >= this.limits.bytes)) break
+        taken++
+        const item = this.parts.renderer.item(event)
+        if (item === null) this.counts.filtered++
+        else {
+          items.push(item)
+          bytes += item.text.length
+        }
+      }
+      const { spoolId, position } = read.next
+      place = { spoolId, position: position - (read.events.length - taken) }
+      // A sink that takes little of much goes through it in steps.
+      if (items.length === 0) break
+    }
+    return { items, place }
+  }
+
+  private wantedAgain(): Item[][] | null {
+    const wanted = this.parts.dead.wanted()
+    if (wanted === null) return null
+    const items = wanted.map(({ event }) => this.parts.renderer.rendered(event))
+    const batches: Item[][] = []
+    for (let at = 0; at < items.length; at += this.limits.events) batches.push(items.slice(at, at + this.limits.events))
+    return batches
+  }
+
+  /** True when all of them have arrived or are put aside; false: we are to stop before that. */
+  private async deliver(items: readonly Item[]): Promise<boolean> {
+    let left = items
+    while (left.length > 0) {
+      if (this.stopping.signal.aborted) return false
+      const outcome = await this.attempt(left)
+      const { retry = [], dead = [] } = outcome
+      if (this.stopping.signal.aborted && retry.length > 0) return false
+      this.putAside(dead)
+      this.counts.delivered += left.length - retry.length - dead.length
+      left = retry
+      if (outcome.split === true && retry.length > 1) {
+        const middle = Math.ceil(retry.length / 2)
+        return (await this.deliver(retry.slice(0, middle))) && this.deliver(retry.slice(middle))
+      }
+      if (retry.length === 0) this.health.well()
+      else await this.wait(this.health.failed(outcome.reason ?? 'the receiver did not take it', outcome.afterMs))
+    }
+    return true
+  }
+
+  private async attempt(items: readonly Item[]): Promise<Outcome> {
+    try {
+      return await this.parts.transport.send(items, this.stopping.signal)
+    } catch (error) {
+      return { retry: items, reason: reasonOf(error) }
+    }
+  }
+
+  private putAside(dead: readonly { item: Item; reason: string }[]): void {
+    if (dead.length === 0) return
+    const { log } = this.parts
+    const letters = dead.map(({ item, reason }) => ({ event: item.event, reason: reason.slice(0, REASON_CHARS_MAX) }))
+    const left = this.parts.dead.add(letters, new Date())
+    this.counts.dead += dead.length
+    log.error(
+      { sink: this.name, count: dead.length, left, reason: letters[0]?.reason },
+      'a receiver refused events for good',
+    )
+  }
+
+  private async wait(ms: number): Promise<void> {
+    try {
+      await sleep(ms, undefined, { signal: this.stopping.signal })
+    } catch {
+      // We stop.
+    }
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * The spool as the sinks read it: from a position on, in order, with what is missing told in its place. Guards that a spool which is damaged, gone or
+ * another one than before is waited for and gone on with, and that no position is skipped without a word. Not here: how far a sink is.
+ */
+import { join } from 'node:path'
+import { messageOf } from '../base/error.js'
+import { SqliteFile } from '../base/sqlite-file.js'
+import { type IEvent, RunResponse } from '../proto/codec.js'
+import { CHUNK_BYTES_MAX, CHUNK_EVENTS_MAX, type ChunkPart, SPOOL_FILE, spoolForm } from '../proto/spool/spool-form.js'
+import { nodeGap, type SpoolGap, sessionGap } from './spool-gap.js'
+
+const NS_PER_MS = 1_000_000n
+/** Sinks are near each other most of the time. */
+const CHUNKS_KEPT = 256
+const BYTES_KEPT = 8 * CHUNK_BYTES_MAX
+const REMOVED =
+  'the spool does not have them: its file was removed or damaged, it could not be written as its engine died, or they went long ago'
+
+export interface Place {
+  readonly spoolId: string
+  readonly position: number
+}
+
+export interface Read {
+  readonly events: readonly IEvent[]
+  /** One position each: what is behind some of them can be read again. */
+  readonly isWhole: boolean
+  /** Of the event behind the last of them. */
+  readonly next: Place
+}
+
+interface Kept {
+  readonly count: number
+  /** As they are in the spool. */
+  readonly bytes: number
+  readonly events: readonly IEvent[]
+}
+
+export class SpoolReader {
+  private readonly path: string
+  private file: SqliteFile | null = null
+  private problem: string | null = null
+  private readonly onProblem: (problem: string | null) => void
+  private readonly kept = new Map<number, Kept>()
+  private keptOf = ''
+
+  /** @param onProblem why nothing can be read; null: it can be again */
+  constructor(folder: string, onProblem: (problem: string | null) => void) {
+    this.path = join(folder, SPOOL_FILE)
+    this.onProblem = onProblem
+  }
+
+  /** Where the spool begins and ends; null: there is none that can be read. */
+  ends(): { id: string; next: number } | null {
+    return this.reading((file) => {
+      const found = file.sql('SELECT id, next FROM spool').get()
+      return found === undefined ? null : { id: String(found.id), next: Number(found.next) }
+    })
+  }
+
+  /** What is behind that place; null: nothing, yet. */
+  read(from: Place | null): Read | null {
+    const ends = this.ends()
+    if (ends === null) return null
+    if (this.keptOf !== ends.id) this.kept.clear()
+    this.keptOf = ends.id
+    if (from !== null && from.spoolId !== ends.id) return this.another(ends.id)
+    const position = from?.position ?? this.oldest() ?? ends.next
+    if (position >= ends.next) return null
+    const chunk = this.chunkAt(position)
+    if (chunk !== null && chunk.first <= position) {
+      const next = { spoolId: ends.id, position: chunk.first + chunk.count }
+      return { events: chunk.events.slice(position - chunk.first), isWhole: true, next }
+    }
+    const until = Math.min(chunk?.first ?? ends.next, ends.next)
+    return {
+      events: this.missing(ends.id, position, until),
+      isWhole: false,
+      next: { spoolId: ends.id, position: until },
+    }
+  }
+
+  close(): void {
+    this.file?.close()
+    this.file = null
+  }
+
+  private another(id: string): Read {
+    const cause = 'the spool was begun anew; how many events were in the one before it is not known'
+    const gap: SpoolGap = { spoolId: id, position: 0, count: 0, exact: false, cause }
+    return { events: [nodeGap(gap, now())], isWhole: false, next: { spoolId: id, position: 1 } }
+  }
+
+  private oldest(): number | null {
+    return this.reading((file) => {
+      const firsts = ['chunk', 'shed'].map((table) => file.sql(`SELECT min(first) AS first FROM ${table}`).get()?.first)
+      const known = firsts.filter((first) => typeof first === 'number')
+      return known.length === 0 ? null : Math.min(...known)
+    })
+  }
+
+  /** The first that ends behind the position. */
+  private chunkAt(position: number): { first: number; count: number; events: readonly IEvent[] } | null {
+    for (const [first, { count, events }] of this.kept) {
+      if (first <= position && position < first + count) return { first, count, events }
+    }
+    return this.reading((file) => {
+      const next = 'SELECT first, count, body FROM chunk WHERE first > ? AND first + count > ? ORDER BY first LIMIT 1'
+      const row = file.sql(next).get(position - CHUNK_EVENTS_MAX, position)
+      if (row === undefined) return null
+      const first = Number(row.first)
+      const body = row.body as Uint8Array
+      const events = RunResponse.decode(body).events?.events ?? []
+      const count = Number(row.count)
+      this.kept.set(first, { count, bytes: body.length, events })
+      this.keepFew()
+      return { first, count, events }
+    })
+  }
+
+  /** The oldest go. */
+  private keepFew(): void {
+    let bytes = 0
+    for (const each of this.kept.values()) bytes += each.bytes
+    for (const [first, oldest] of this.kept) {
+      if (this.kept.size <= CHUNKS_KEPT && bytes <= BYTES_KEPT) return
+      bytes -= oldest.bytes
+      this.kept.delete(first)
+    }
+  }
+
+  /** By session where that is known; the rest by its number alone. */
+  private missing(spoolId: string, from: number, until: number): IEvent[] {
+    const events: IEvent[] = []
+    let untold = until - from
+    const told = this.reading((file) =>
+      file
+        .sql('SELECT first, count, cause, parts FROM shed WHERE first >= ? AND first + count <= ? ORDER BY first')
+        .all(from, until),
+    )
+    for (const row of told ?? []) {
+      const gap = {
+        spoolId,
+        position: Number(row.first),
+        count: Number(row.count),
+        exact: true,
+        cause: String(row.cause),
+      }
+      for (const part of JSON.parse(String(row.parts)) as ChunkPart[]) events.push(sessionGap(gap, part))
+      untold -= gap.count
+    }
+    if (untold > 0) events.push(nodeGap({ spoolId, position: from, count: untold, exact: true, cause: REMOVED }, now()))
+    return events
+  }
+
+  private reading<T>(work: (file: SqliteFile) => T): T | null {
+    try {
+      if (this.file?.isThere === false) this.close()
+      this.file ??= SqliteFile.read(this.path, spoolForm(0))
+      const done = work(this.file)
+      if (this.problem !== null) this.onProblem(null)
+      this.problem = null
+      return done
+    } catch (error) {
+      try {
+        this.close()
+      } catch {
+        this.file = null
+      }
+      const problem = messageOf(error)
+      if (problem !== this.problem) this.onProblem(problem)
+      this.problem = problem
+      return null
+    }
+  }
+}
+
+function now(): bigint {
+  return BigInt(Date.now()) * NS_PER_MS
+}

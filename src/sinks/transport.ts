@@ -1,0 +1,31 @@
+/** What a sink's transport is to the queue before it. */
+import type { EventJson, EventKind } from '../proto/event-json.js'
+import type { SinkSeverity } from '../schema/sink-settings.js'
+
+/** One event as it is sent. */
+export interface Item {
+  readonly event: EventJson
+  readonly kind: EventKind
+  readonly severity: SinkSeverity
+  /** By the sink's schema: one line. */
+  readonly text: string
+}
+
+/** What became of a batch; whatever is in neither list has arrived. */
+export interface Outcome {
+  readonly retry?: readonly Item[]
+  /** It will never be taken. */
+  readonly dead?: readonly { readonly item: Item; readonly reason: string }[]
+  /** Of `retry`. */
+  readonly reason?: string
+  /** The receiver said when. */
+  readonly afterMs?: number
+  /** One of `retry` is not taken, and nobody says which: they are sent in halves. */
+  readonly split?: boolean
+}
+
+export interface Transport {
+  /** A throw is as `retry` with all of them. */
+  send(items: readonly Item[], signal: AbortSignal): Promise<Outcome>
+  close(): Promise<void>
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * `swarm COUNT MS FILE`: COUNT processes of two threads each that hand on to a child and end, as fast as they can, for MS milliseconds:
+ * whoever looks for them meets ever new ones. Then each thread of those that are left opens FILE once and waits to be killed, a
+ * minute at most. Half of the forks are made by the second thread.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LEFT_SECONDS 60
+#define STACK_BYTES (64 * 1024)
+
+static const char *file;
+static long long until_ns;
+
+static long long now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+static void end_of_swarm(void)
+{
+	int fd;
+
+	while (now_ns() < until_ns)
+		usleep(1000);
+	fd = open(file, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+	sleep(LEFT_SECONDS);
+}
+
+static void hand_on(unsigned int generation);
+
+static void *second(void *argument)
+{
+	unsigned int generation = (unsigned int)(unsigned long)argument;
+
+	if (now_ns() < until_ns && generation % 2)
+		hand_on(generation);
+	end_of_swarm();
+	return NULL;
+}
+
+static void live(unsigned int generation)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, STACK_BYTES);
+	while (pthread_create(&thread, &attributes, second, (void *)(unsigned long)generation) == EAGAIN)
+		usleep(1000);
+	if (now_ns() < until_ns && !(generation % 2))
+		hand_on(generation);
+	end_of_swarm();
+	_exit(0);
+}
+
+static void hand_on(unsigned int generation)
+{
+	pid_t pid = fork();
+
+	if (!pid)
+		live(generation + 1);
+	if (pid > 0)
+		_exit(0);
+}
+
+int main(int argc, char **argv)
+{
+	int count = argc == 4 ? atoi(argv[1]) : 0;
+
+	if (count <= 0)
+		return 2;
+	until_ns = now_ns() + atoll(argv[2]) * 1000000;
+	file = argv[3];
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	for (int i = 0; i < count; i++) {
+		if (!fork())
+			live((unsigned int)i);
+	}
+	while (wait(NULL) > 0 || errno == EINTR)
+		;
+	return 0;
+}
