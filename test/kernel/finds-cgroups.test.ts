@@ -19,7 +19,7 @@ import { withTempDir } from '../support/sluice-run.js'
 const { skip, reason } = privileged('bpf')
 const { SL_CGROUP_MKDIR, SL_CGROUP_RMDIR, SL_CGROUP_ATTACH, SL_CGROUP_FOUND, SL_SANDBOX_FOUND } = ABI.enums
 
-const MOVING_MS = 3_000
+const MOVING_MS = 1_500
 
 const processesOf = (path: string) =>
   readFileSync(join(path, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean).map(Number)
@@ -280,15 +280,16 @@ describe.skipIf(skip)(`a cgroup ${reason}`, () => {
       const [from, box] = [make('from'), make('box')]
       startSandbox(box.id)
       const file = join(dir, 'file')
-      writeFileSync(file, '')
       const swarm = compileC('swarm', dir)
-      const child = spawn('sh', ['-c', `echo 0 >${from.path}/cgroup.procs; exec ${swarm} 6 1500 ${file}`])
+      const child = spawn('sh', ['-c', `echo 0 >${from.path}/cgroup.procs; exec ${swarm} 6 ${file}`])
       await until('they are there', () => processesOf(from.path).length > 0)
       const deadline = performance.now() + MOVING_MS
       while (performance.now() < deadline || processesOf(from.path).length > 0) {
         for (const pid of processesOf(from.path)) moveIfAlive(box.path, pid)
+        core.events()
         await sleep(1)
       }
+      writeFileSync(file, '')
       const seen: IKernelEvent[] = []
       const openers = () => {
         seen.push(...core.events())

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * `swarm COUNT MS FILE`: COUNT processes of two threads each that hand on to a child and end, as fast as they can, for MS milliseconds:
- * whoever looks for them meets ever new ones. Then each thread of those that are left opens FILE once and waits to be killed, a
- * minute at most. Half of the forks are made by the second thread.
+ * `swarm COUNT FILE`: COUNT processes of two threads each that hand on to a child and end, as fast as they can, until FILE is there:
+ * whoever looks for them meets ever new ones. Then each thread of those that are left opens FILE once and waits to be killed, two
+ * minutes at most. Half of the forks are made by the second thread. Without FILE it is over by itself. Everybody else goes first, or whoever
+ * is to look for them would get no turn.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -15,26 +16,26 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LEFT_SECONDS 60
+#define SWARM_SECONDS 30
+#define LEFT_SECONDS 120
+#define LOOK_US 20000
+#define LAST_NICE 19
 #define STACK_BYTES (64 * 1024)
 
 static const char *file;
-static long long until_ns;
+static time_t until;
 
-static long long now_ns(void)
+static int goes_on(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000LL + now.tv_nsec;
+	return access(file, F_OK) && time(NULL) < until;
 }
 
 static void end_of_swarm(void)
 {
 	int fd;
 
-	while (now_ns() < until_ns)
-		usleep(1000);
+	while (goes_on())
+		usleep(LOOK_US);
 	fd = open(file, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0)
 		close(fd);
@@ -47,7 +48,7 @@ static void *second(void *argument)
 {
 	unsigned int generation = (unsigned int)(unsigned long)argument;
 
-	if (now_ns() < until_ns && generation % 2)
+	if (goes_on() && generation % 2)
 		hand_on(generation);
 	end_of_swarm();
 	return NULL;
@@ -62,7 +63,7 @@ static void live(unsigned int generation)
 	pthread_attr_setstacksize(&attributes, STACK_BYTES);
 	while (pthread_create(&thread, &attributes, second, (void *)(unsigned long)generation) == EAGAIN)
 		usleep(1000);
-	if (now_ns() < until_ns && !(generation % 2))
+	if (goes_on() && !(generation % 2))
 		hand_on(generation);
 	end_of_swarm();
 	_exit(0);
@@ -80,12 +81,12 @@ static void hand_on(unsigned int generation)
 
 int main(int argc, char **argv)
 {
-	int count = argc == 4 ? atoi(argv[1]) : 0;
+	int count = argc == 3 ? atoi(argv[1]) : 0;
 
-	if (count <= 0)
+	if (count <= 0 || nice(LAST_NICE) == -1)
 		return 2;
-	until_ns = now_ns() + atoll(argv[2]) * 1000000;
-	file = argv[3];
+	until = time(NULL) + SWARM_SECONDS;
+	file = argv[2];
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	for (int i = 0; i < count; i++) {
 		if (!fork())
