@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * `swarm COUNT FILE`: COUNT processes of two threads each that hand on to a child and end, as fast as they can, until FILE is there:
+ * `swarm COUNT FILE`: COUNT processes of two threads each that hand on to a child and end, each after PACE_US, until FILE is there:
  * whoever looks for them meets ever new ones. Then each thread of those that are left opens FILE once and waits to be killed, two
  * minutes at most. Half of the forks are made by the second thread. Without FILE it is over by itself. Everybody else goes first, or whoever
  * is to look for them would get no turn.
@@ -16,8 +16,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SWARM_SECONDS 30
+#define SWARM_SECONDS 60
 #define LEFT_SECONDS 120
+#define PACE_US 20000
 #define LOOK_US 20000
 #define LAST_NICE 19
 #define STACK_BYTES (64 * 1024)
@@ -71,8 +72,12 @@ static void live(unsigned int generation)
 
 static void hand_on(unsigned int generation)
 {
-	pid_t pid = fork();
+	pid_t pid;
 
+	usleep(PACE_US);
+	if (!goes_on())
+		return;
+	pid = fork();
 	if (!pid)
 		live(generation + 1);
 	if (pid > 0)
