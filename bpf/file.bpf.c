@@ -97,7 +97,7 @@ static __noinline struct fold *open_slot(struct call_scratch *scratch, struct op
 #pragma unroll
 	for (int i = 0; i < FOLD_PATH_MAX / 8; i++)
 		hash = hash * 31 + scratch->user_path[i];
-	folds = bpf_task_storage_get(&sl_folds, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	folds = storage_of(&sl_folds, task);
 	if (!folds)
 		return NULL;
 	slot = &folds->slots[(hash ^ hash >> 32) & (FOLD_SLOTS - 1)];

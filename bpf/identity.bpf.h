@@ -98,7 +98,7 @@ static __always_inline void count_identity_failure(void)
  */
 static __always_inline struct sl_task *make_ours(struct task_struct *task, __u64 sandbox, __u32 cause)
 {
-	struct sl_task *entry = bpf_task_storage_get(&sl_tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	struct sl_task *entry = storage_of(&sl_tasks, task);
 	bool placed = store_place((__u64)task, sandbox, process_start(task), entry ? entry->exec_count : 0);
 
 	if (entry)
@@ -118,7 +118,7 @@ static __always_inline struct sl_task *entry_by_leader(struct task_struct *task)
 
 	if (!leader)
 		return NULL;
-	entry = bpf_task_storage_get(&sl_tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	entry = storage_of(&sl_tasks, task);
 	if (!entry)
 		return leader;
 	entry->sandbox = leader->sandbox;
@@ -135,7 +135,7 @@ static __always_inline struct sl_task *entry_by_place(struct task_struct *task)
 
 	if (!is_place_of(place, task))
 		return NULL;
-	entry = bpf_task_storage_get(&sl_tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	entry = storage_of(&sl_tasks, task);
 	if (entry)
 		entry->sandbox = place->sandbox;
 	return entry;

@@ -4,6 +4,7 @@
 #define SLUICE_PLACE_BPF_H
 
 #include "maps.bpf.h"
+#include "storage.bpf.h"
 #include "task.bpf.h"
 
 static __always_inline struct sl_pending_connect *place_at(__u64 task_address)

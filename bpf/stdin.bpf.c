@@ -212,7 +212,7 @@ __noinline int input_part(__u64 at, __u32 bytes, __u32 flags)
 
 	if (!entry || !count || !bytes)
 		return 0;
-	input = bpf_task_storage_get(&sl_inputs, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	input = storage_of(&sl_inputs, task);
 	taken = input && input_take(input);
 	if (taken && input->rec.hdr.exec_count != entry->exec_count)
 		input->told = 0;

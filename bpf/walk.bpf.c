@@ -32,7 +32,7 @@ static __always_inline bool give_id(struct task_struct *task, struct sl_walk_req
 
 	if (!found || found->id != sandbox || !count)
 		return false;
-	entry = bpf_task_storage_get(&sl_tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	entry = storage_of(&sl_tasks, task);
 	if (!entry) {
 		__sync_fetch_and_add(&count->identity_failures, 1);
 		ret_walked->flags |= SL_WALKED_FAILED;

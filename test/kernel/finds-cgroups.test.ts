@@ -9,9 +9,11 @@ import { ABI } from '../../src/native/generated/abi.js'
 import { type IKernelEvent, toBigInt } from '../../src/proto/codec.js'
 import type { HeldNames } from '../../src/sensor/held-names.js'
 import { encodeWatch, sandboxKey, watchLevels } from '../../src/sensor/map-values.js'
+import { TaskWalk } from '../../src/sensor/task-walk.js'
 import { compileC } from '../support/c-program.js'
 import { freeCgroupPath, removeCgroupTree } from '../support/cgroup-folder.js'
 import { CoreObject } from '../support/core-object.js'
+import { rounds } from '../support/patience.js'
 import { privileged } from '../support/privileged.js'
 import { until } from '../support/sluice-process.js'
 import { withTempDir } from '../support/sluice-run.js'
@@ -20,6 +22,8 @@ const { skip, reason } = privileged('bpf')
 const { SL_CGROUP_MKDIR, SL_CGROUP_RMDIR, SL_CGROUP_ATTACH, SL_CGROUP_FOUND, SL_SANDBOX_FOUND } = ABI.enums
 
 const MOVING_MS = 1_500
+const FORKING = 50
+const WALKS = rounds({ here: 2_000, emulated: 50 })
 
 const processesOf = (path: string) =>
   readFileSync(join(path, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean).map(Number)
@@ -273,6 +277,36 @@ describe.skipIf(skip)(`a cgroup ${reason}`, () => {
       [found.id, child.pid, 2],
     ])
     expect(events.filter(({ exit }) => exit)).toMatchObject([{ pid: child.pid }])
+  })
+
+  it('whose tasks are found over and over while they fork loses the id of none', async () => {
+    await withTempDir(async (dir) => {
+      const box = make('box')
+      const walk = new TaskWalk(core.addon, core.object)
+      const file = join(dir, 'file')
+      const child = spawn(
+        'sh',
+        ['-c', `echo 0 >${box.path}/cgroup.procs; exec ${compileC('swarm', dir)} ${FORKING} ${file}`],
+        { stdio: 'inherit' },
+      )
+      try {
+        await until('they are there', () => processesOf(box.path).length >= FORKING)
+        startSandbox(box.id)
+        const told: IKernelEvent[] = []
+        for (let round = 0; round < WALKS; round++) {
+          // Who was just forked gets its id from its parent and from the walk, at the same moment.
+          walk.untilSettled('tag', box.id)
+          told.push(...core.events().filter(({ quarantine }) => quarantine))
+        }
+        expect(told).toEqual([])
+        expect(sandboxEntry(box.id)).toMatchObject({ flags: 0n })
+      } finally {
+        writeFileSync(file, '')
+        child.kill('SIGKILL')
+        writeFileSync(join(box.path, 'cgroup.kill'), '1')
+        walk.close()
+      }
+    })
   })
 
   it('that is filled while its processes fork and hand on holds nobody who is not the sandbox’s', async () => {
