@@ -3,7 +3,7 @@
  * is given up while it may still arrive, that a receiver which fails or stalls is asked again ever more slowly and holds up nobody else, and
  * that what it will never take is put aside with the reason. Not here: how a batch travels (the transports).
  */
-import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
+import { setImmediate as turn } from 'node:timers/promises'
 import { reasonOf } from '../base/error.js'
 import type { Log } from '../base/log.js'
 import type { EventSinkSettings } from '../schema/sink-settings.js'
@@ -11,6 +11,7 @@ import type { Cursors } from './cursors.js'
 import type { DeadLetters } from './dead-letters.js'
 import type { Renderer } from './render.js'
 import { type SinkCounts, SinkHealth } from './sink-health.js'
+import { SinkWork } from './sink-work.js'
 import type { Place, SpoolReader } from './spool-reader.js'
 import type { Item, Outcome, Transport } from './transport.js'
 
@@ -41,11 +42,9 @@ export class Sink {
   readonly name: string
   private readonly parts: SinkParts
   private readonly health: SinkHealth
-  private readonly stopping = new AbortController()
+  private readonly work = new SinkWork()
   private readonly limits: { events: number; bytes: number; ms: number }
   private place: Place | null
-  private draining = false
-  private running: Promise<void> = Promise.resolve()
 
   constructor(parts: SinkParts) {
     this.parts = parts
@@ -69,20 +68,17 @@ export class Sink {
   }
 
   start(): void {
-    this.running = this.run()
+    this.work.start(() => this.run())
   }
 
   /** What is in the spool still goes out, until `deadline` is aborted. */
   async stop(deadline: AbortSignal): Promise<void> {
-    this.draining = true
-    deadline.addEventListener('abort', () => this.stopping.abort(), { once: true })
-    if (deadline.aborted) this.stopping.abort()
-    await this.running
+    await this.work.finish(deadline)
     await this.parts.transport.close()
   }
 
   private async run(): Promise<void> {
-    while (!this.stopping.signal.aborted) {
+    while (!this.work.isGivenUp) {
       try {
         const again = this.wantedAgain()
         for (const items of again ?? []) if (!(await this.deliver(items))) return
@@ -95,12 +91,12 @@ export class Sink {
         await turn()
         if (batch.place !== null) continue
       } catch (error) {
-        if (this.stopping.signal.aborted) return
-        await this.wait(this.health.failed(reasonOf(error)))
+        if (this.work.isGivenUp) return
+        await this.work.wait(this.health.failed(reasonOf(error)))
         continue
       }
-      if (this.draining) return
-      await this.wait(POLL_MS)
+      if (this.work.isFinishing) return
+      await this.work.wait(POLL_MS)
     }
   }
 
@@ -116,11 +112,11 @@ export class Sink {
     let place: Place | null = null
     let bytes = 0
     const startedMs = performance.now()
-    while (items.length < this.limits.events && bytes < this.limits.bytes && !this.stopping.signal.aborted) {
+    while (items.length < this.limits.events && bytes < this.limits.bytes && !this.work.isGivenUp) {
       const read = this.parts.reader.read(place ?? this.place)
       if (read === null) {
-        if (items.length === 0 || this.draining || performance.now() - startedMs >= this.limits.ms) break
-        await this.wait(Math.min(POLL_MS, this.limits.ms))
+        if (items.length === 0 || this.work.isFinishing || performance.now() - startedMs >= this.limits.ms) break
+        await this.work.wait(Math.min(POLL_MS, this.limits.ms))
         continue
       }
       let taken = 0
@@ -155,10 +151,10 @@ export class Sink {
   private async deliver(items: readonly Item[]): Promise<boolean> {
     let left = items
     while (left.length > 0) {
-      if (this.stopping.signal.aborted) return false
+      if (this.work.isGivenUp) return false
       const outcome = await this.attempt(left)
       const { retry = [], dead = [] } = outcome
-      if (this.stopping.signal.aborted && retry.length > 0) return false
+      if (this.work.isGivenUp && retry.length > 0) return false
       this.putAside(dead)
       this.counts.delivered += left.length - retry.length - dead.length
       left = retry
@@ -167,14 +163,14 @@ export class Sink {
         return (await this.deliver(retry.slice(0, middle))) && this.deliver(retry.slice(middle))
       }
       if (retry.length === 0) this.health.well()
-      else await this.wait(this.health.failed(outcome.reason ?? 'the receiver did not take it', outcome.afterMs))
+      else await this.work.wait(this.health.failed(outcome.reason ?? 'the receiver did not take it', outcome.afterMs))
     }
     return true
   }
 
   private async attempt(items: readonly Item[]): Promise<Outcome> {
     try {
-      return await this.parts.transport.send(items, this.stopping.signal)
+      return await this.parts.transport.send(items, this.work.signal)
     } catch (error) {
       return { retry: items, reason: reasonOf(error) }
     }
@@ -190,13 +186,5 @@ export class Sink {
       { sink: this.name, count: dead.length, left, reason: letters[0]?.reason },
       'a receiver refused events for good',
     )
-  }
-
-  private async wait(ms: number): Promise<void> {
-    try {
-      await sleep(ms, undefined, { signal: this.stopping.signal })
-    } catch {
-      // We stop.
-    }
   }
 }

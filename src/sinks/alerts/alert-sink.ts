@@ -3,7 +3,7 @@
  * the receiver knows of it, or it is on disk; that a receiver which is down is told everything when it is back, each alert once with its count; and that it is
  * never asked more often than it likes. Not here: what an alert is (alert-book.ts), and how it travels (the transports).
  */
-import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
+import { setImmediate as turn } from 'node:timers/promises'
 import { reasonOf } from '../../base/error.js'
 import type { Log } from '../../base/log.js'
 import type { IEvent } from '../../proto/codec.js'
@@ -12,6 +12,7 @@ import type { AlertSettings } from '../../schema/sink-settings.js'
 import type { Cursors } from '../cursors.js'
 import type { DeadLetters } from '../dead-letters.js'
 import { type SinkCounts, SinkHealth } from '../sink-health.js'
+import { SinkWork } from '../sink-work.js'
 import type { Place, SpoolReader } from '../spool-reader.js'
 import { type Alert, type AlertOutcome, type AlertTransport, QUIET_SECONDS } from './alert.js'
 import { AlertBook, type Kept } from './alert-book.js'
@@ -44,15 +45,13 @@ export class AlertSink {
   private readonly health: SinkHealth
   private readonly book: AlertBook
   private readonly state: AlertState
-  private readonly stopping = new AbortController()
+  private readonly work = new SinkWork()
   private place: Place | null
   /** That the disk knows of. */
   private saved: Place | null
   private savedAtMs = 0
   private notBeforeMs = 0
   private unwritten = false
-  private draining = false
-  private running: Promise<void> = Promise.resolve()
 
   constructor(parts: AlertSinkParts) {
     this.parts = parts
@@ -74,21 +73,18 @@ export class AlertSink {
   }
 
   start(): void {
-    this.running = this.run()
+    this.work.start(() => this.run())
   }
 
   /** What is in the spool is still told of once, until `deadline` is aborted. */
   async stop(deadline: AbortSignal): Promise<void> {
-    this.draining = true
-    deadline.addEventListener('abort', () => this.stopping.abort(), { once: true })
-    if (deadline.aborted) this.stopping.abort()
-    await this.running
+    await this.work.finish(deadline)
     this.save()
     await this.parts.transport.close()
   }
 
   private async run(): Promise<void> {
-    while (!this.stopping.signal.aborted) {
+    while (!this.work.isGivenUp) {
       let hasRead = false
       try {
         hasRead = this.readSome() || this.readAgain()
@@ -103,15 +99,15 @@ export class AlertSink {
         continue
       }
       const isWaiting = this.counts.isFailing || this.due().length === 0
-      if (this.draining && isWaiting) return
-      await this.wait(POLL_MS)
+      if (this.work.isFinishing && isWaiting) return
+      await this.work.wait(POLL_MS)
     }
   }
 
   /** Reading goes on while a receiver is down: what is of one alert is one. */
   private readSome(): boolean {
     let reads = 0
-    for (; reads < READS_MAX && !this.stopping.signal.aborted; reads++) {
+    for (; reads < READS_MAX && !this.work.isGivenUp; reads++) {
       const read = this.parts.reader.read(this.place)
       if (read === null) break
       for (const event of read.events) this.take(event)
@@ -159,13 +155,13 @@ export class AlertSink {
   }
 
   private async attemptInTime(alerts: readonly Alert[]): Promise<AlertOutcome> {
-    await this.wait(this.parts.transport.pace.gapMs)
+    await this.work.wait(this.parts.transport.pace.gapMs)
     return this.attempt(alerts)
   }
 
   private async attempt(alerts: readonly Alert[]): Promise<AlertOutcome> {
     try {
-      return await this.parts.transport.send(alerts, this.stopping.signal)
+      return await this.parts.transport.send(alerts, this.work.signal)
     } catch (error) {
       return { state: 'later', reason: reasonOf(error), afterMs: 0 }
     }
@@ -179,7 +175,7 @@ export class AlertSink {
   }
 
   private later({ reason, afterMs }: { reason: string; afterMs: number }): void {
-    if (this.stopping.signal.aborted) return
+    if (this.work.isGivenUp) return
     this.notBeforeMs = performance.now() + this.health.failed(reason, afterMs)
   }
 
@@ -209,14 +205,6 @@ export class AlertSink {
       if (!this.unwritten)
         this.parts.log.error(told, 'the alerts of a sink can not be saved; the spool keeps their events')
       this.unwritten = true
-    }
-  }
-
-  private async wait(ms: number): Promise<void> {
-    try {
-      await sleep(ms, undefined, { signal: this.stopping.signal })
-    } catch {
-      // We stop.
     }
   }
 }

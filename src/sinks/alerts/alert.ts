@@ -1,6 +1,7 @@
 /** What a person is told of: one alert for whatever one detector keeps finding in one session. Not here: how it comes to be (alert-book.ts). */
 import type { DetectionJson, EventJson, ResponseJson } from '../../proto/event-json.js'
 import type { SinkSeverity } from '../../schema/sink-settings.js'
+import { type Answer, isRefused, isTaken, reasonIn } from '../http-post.js'
 
 /** Where nothing is said: without another detection an alert is over. */
 export const QUIET_SECONDS = 300
@@ -51,4 +52,13 @@ export interface AlertTransport {
   /** A throw is as `later`. */
   send(alerts: readonly Alert[], signal: AbortSignal): Promise<AlertOutcome>
   close(): Promise<void>
+}
+
+/** Of receivers that answer a request as a whole. */
+export function alertOutcome(answer: Answer): AlertOutcome {
+  if (isTaken(answer)) return { state: 'taken' }
+  const reason = reasonIn(answer)
+  return isRefused(answer)
+    ? { state: 'refused', reason }
+    : { state: 'later', reason, afterMs: answer.retryAfterMs ?? 0 }
 }

@@ -3,9 +3,16 @@
  * receiver as long as it does for us and not much longer than we are there, and that a time is never one that it refuses. Not here: when it is told.
  */
 import type { AlertmanagerSettings } from '../../schema/sink-settings.js'
-import { HttpPost, isRefused, isTaken, ownHeaders, reasonIn } from '../http-post.js'
+import { HttpPost, ownHeaders } from '../http-post.js'
 import type { SinkSecrets } from '../secrets.js'
-import { type Alert, type AlertOutcome, type AlertPace, type AlertTransport, QUIET_SECONDS } from './alert.js'
+import {
+  type Alert,
+  type AlertOutcome,
+  type AlertPace,
+  type AlertTransport,
+  alertOutcome,
+  QUIET_SECONDS,
+} from './alert.js'
 import { headline, howOften, instant, numbers, plain, sandboxName, whatWasDone } from './alert-text.js'
 
 const RESEND_SECONDS = 60
@@ -34,12 +41,7 @@ export class Alertmanager implements AlertTransport {
   async send(alerts: readonly Alert[], signal: AbortSignal): Promise<AlertOutcome> {
     const nowMs = Date.now()
     const body = Buffer.from(JSON.stringify(alerts.map((alert) => this.posted(alert, nowMs))))
-    const answer = await this.post.send(body, signal)
-    if (isTaken(answer)) return { state: 'taken' }
-    const reason = reasonIn(answer)
-    return isRefused(answer)
-      ? { state: 'refused', reason }
-      : { state: 'later', reason, afterMs: answer.retryAfterMs ?? 0 }
+    return alertOutcome(await this.post.send(body, signal))
   }
 
   async close(): Promise<void> {

@@ -4,9 +4,9 @@
  */
 import { SluiceError } from '../../base/error.js'
 import type { SlackSettings } from '../../schema/sink-settings.js'
-import { HttpPost, isRefused, isTaken, ownHeaders, reasonIn } from '../http-post.js'
+import { HttpPost, ownHeaders } from '../http-post.js'
 import type { SinkSecrets } from '../secrets.js'
-import type { Alert, AlertOutcome, AlertPace, AlertTransport } from './alert.js'
+import { type Alert, type AlertOutcome, type AlertPace, type AlertTransport, alertOutcome } from './alert.js'
 import { headline, howOften, numbers, plain, whatWasDone } from './alert-text.js'
 
 /** One message a second is what it takes of a webhook. */
@@ -38,12 +38,7 @@ export class Slack implements AlertTransport {
     const text = alerts.map(told).join('\n\n')
     // No links, no names, no previews, no formatting: it quotes what programs in a sandbox wrote.
     const quiet = { mrkdwn: false, parse: 'none', link_names: false, unfurl_links: false, unfurl_media: false }
-    const answer = await this.post.send(Buffer.from(JSON.stringify({ text, ...quiet })), signal)
-    if (isTaken(answer)) return { state: 'taken' }
-    const reason = reasonIn(answer)
-    return isRefused(answer)
-      ? { state: 'refused', reason }
-      : { state: 'later', reason, afterMs: answer.retryAfterMs ?? 0 }
+    return alertOutcome(await this.post.send(Buffer.from(JSON.stringify({ text, ...quiet })), signal))
   }
 
   async close(): Promise<void> {
