@@ -1,6 +1,6 @@
 /**
- * rsyslog and syslog-ng for the tests of the sinks, unpacked below build/: two system loggers can't both be installed, and neither should be for a test,
- * as its service would be started. Nothing of the system is changed; what they need beyond it is unpacked with them.
+ * rsyslog, syslog-ng and nats-server for the tests of the sinks, unpacked below build/: two system loggers can't both be installed, and none of the three
+ * should be for a test, as its service would be started. Nothing of the system is changed; what they need beyond it is unpacked with them.
  */
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,18 +10,22 @@ import { capture, StepFailure, say } from './run-command.mjs'
 
 const PLACE = join(root, 'build/receivers')
 /** Each by itself: they exclude each other. */
-const RECEIVERS = [['rsyslog', 'rsyslog-gnutls'], ['syslog-ng-core']]
-const PROGRAMS = ['rsyslogd', 'syslog-ng']
+const RECEIVERS = [['rsyslog', 'rsyslog-gnutls'], ['syslog-ng-core'], ['nats-server']]
+const PROGRAMS = ['rsyslogd', 'syslog-ng', 'nats-server']
 
 /** Where there is no apt-get they are the system's. */
 export function hasReceivers() {
-  return existsSync(PLACE) || (!hasCommand('apt-get') && PROGRAMS.every(hasCommand))
+  if (!hasCommand('apt-get')) return PROGRAMS.every(hasCommand)
+  // A checkout may have those that were enough before.
+  return PROGRAMS.every((program) => existsSync(join(PLACE, 'usr/sbin', program)))
 }
 
 export async function unpackReceivers() {
   if (hasReceivers()) return
   if (!hasCommand('apt-get')) {
-    throw new StepFailure('setup: rsyslogd (with its module gtls) and syslog-ng are missing, for tests of the sinks')
+    throw new StepFailure(
+      'setup: rsyslogd (with its module gtls), syslog-ng and nats-server are missing, for tests of the sinks',
+    )
   }
   const making = `${PLACE}.new`
   rmSync(making, { recursive: true, force: true })
@@ -35,6 +39,7 @@ export async function unpackReceivers() {
   const fetched = readdirSync(archives).filter((name) => name.endsWith('.deb'))
   for (const name of fetched) await orFail('dpkg-deb', ['-x', join(archives, name), making])
   rmSync(archives, { recursive: true })
+  rmSync(PLACE, { recursive: true, force: true })
   renameSync(making, PLACE)
 }
 
@@ -65,5 +70,5 @@ function apt(args) {
 }
 
 function failure(output) {
-  return new StepFailure('setup: receivers of syslog could not be had: see above', output)
+  return new StepFailure('setup: receivers for tests of the sinks could not be had: see above', output)
 }

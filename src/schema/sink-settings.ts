@@ -98,6 +98,47 @@ const httpSink = z.strictObject({
   tls: tls.optional(),
 })
 
+/** What of a server's address is not said is usual: port 4222. No user, password or token: those are in files. */
+const NATS_SERVER = /^(nats|tls):\/\/(\[[0-9a-fA-F:.]+\]|[^\s:/@[\]]+)(:\d{1,5})?$/
+/** A token of a subject, or the name of a stream. */
+const NATS_WORD = /^[A-Za-z0-9_-]{1,64}$/
+const natsWord = z.string().regex(NATS_WORD, 'must be letters, digits, hyphens and underscores, 64 at most')
+
+const natsSink = z
+  .strictObject({
+    ...common,
+    type: z.literal('nats'),
+    /** Of one cluster; any of them is as good. */
+    servers: z
+      .array(z.string().regex(NATS_SERVER, 'must be nats://host:port or tls://host:port, without a password'))
+      .min(1)
+      .max(16),
+    /** Of the nodes, in their subjects. */
+    cluster: natsWord.optional(),
+    stream: z
+      .strictObject({
+        name: natsWord.optional(),
+        /** Where it is not there; else it is waited for. The rest is for that. */
+        create: z.boolean().optional(),
+        replicas: z.int().min(1).max(5).optional(),
+        maxMiB: z.int().min(1).max(MIB).optional(),
+        maxHours: z.number().min(0.01).max(87_600).optional(),
+      })
+      .optional(),
+    /** A file with a user's JWT and seed, as `nsc` writes it. */
+    credentialsFile: file.optional(),
+    /** A file with the seed of a user's nkey. */
+    nkeyFile: file.optional(),
+    tokenFile: file.optional(),
+    /** So long for an acknowledgement. */
+    timeoutSeconds: seconds(600).optional(),
+    tls: tls.optional(),
+  })
+  .refine(
+    (sink) => [sink.credentialsFile, sink.nkeyFile, sink.tokenFile].filter((each) => each !== undefined).length <= 1,
+    'must have one of credentialsFile, nkeyFile and tokenFile at most',
+  )
+
 const alerts = {
   /** MEDIUM where nothing is said. */
   minSeverity: z.enum(SINK_SEVERITIES).optional(),
@@ -134,7 +175,7 @@ const slackSink = z.strictObject({
 const ALERT_SINKS = [alertmanagerSink, slackSink] as const
 const ALERT_TYPES: readonly string[] = ['alertmanager', 'slack']
 
-export const sinkSettings = z.discriminatedUnion('type', [fileSink, syslogSink, httpSink, ...ALERT_SINKS])
+export const sinkSettings = z.discriminatedUnion('type', [fileSink, syslogSink, httpSink, natsSink, ...ALERT_SINKS])
 
 /** By name. */
 export const sinksSettings = z
@@ -155,6 +196,7 @@ export type EventSinkSettings = Exclude<SinkSettings, AlertSettings>
 export type FileSettings = z.output<typeof fileSink>
 export type SyslogSettings = z.output<typeof syslogSink>
 export type HttpSettings = z.output<typeof httpSink>
+export type NatsSettings = z.output<typeof natsSink>
 export type SinksSettings = z.output<typeof sinksSettings>
 export type TlsSettings = z.output<typeof tls>
 export type SinkSchema = (typeof SINK_SCHEMAS)[number]

@@ -2,7 +2,6 @@
  * What receivers of HTTP take, and what their answers mean: plain JSON, Splunk's HTTP Event Collector, Elastic's bulk interface. Guards that only what
  * was taken counts, event by event where the answer says so. Not here: the connection.
  */
-import { derivedUuid } from '../base/uuid.js'
 import { textToUnixNs } from '../proto/time-text.js'
 import type { HttpSettings } from '../schema/sink-settings.js'
 import type { Answer } from './http-post.js'
@@ -40,12 +39,6 @@ export function httpFormat({ format = 'json-lines', index, schema }: HttpSetting
         refused: () => null,
       }
   }
-}
-
-/** The same for the same events: a receiver can know one that comes again. */
-export function batchUid(items: readonly Item[]): string {
-  const unixMs = textToUnixNs(items[0]?.event.time ?? '1970-01-01T00:00:00Z') / NS_PER_MS
-  return derivedUuid({ unixMs, parts: items.map(({ event }) => event.uid) })
 }
 
 function lines(texts: readonly string[]): string {

@@ -19,6 +19,7 @@ import { sinkSecrets } from './secrets.js'
 import { Sink } from './sink.js'
 import { SpoolReader } from './spool-reader.js'
 import { writeStatus } from './status-file.js'
+import { Underway } from './underway.js'
 
 const STATUS_MS = 1_000
 /** Within the role's own STOP_DEADLINE_MS. */
@@ -50,7 +51,8 @@ async function start(config: SinksConfig, log: Log): Promise<RunningRole> {
       return new AlertSink({ ...parts, settings, folder, transport })
     }
     const transport = makeTransport(settings, { secrets, version, sendDatagram })
-    return new Sink({ ...parts, settings, transport, renderer: new Renderer(settings, version, known) })
+    const underway = new Underway(folder, name)
+    return new Sink({ ...parts, settings, underway, transport, renderer: new Renderer(settings, version, known) })
   })
   const tell = () => {
     const end = reader.ends()?.next ?? null

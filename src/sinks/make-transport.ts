@@ -2,6 +2,7 @@
 import type { EventSinkSettings } from '../schema/sink-settings.js'
 import { FileTransport } from './file-transport.js'
 import { HttpTransport } from './http-transport.js'
+import { NatsTransport } from './nats/nats-transport.js'
 import type { SinkSecrets } from './secrets.js'
 import { type SendDatagram, SyslogDatagrams, SyslogStream } from './syslog-transport.js'
 import type { Transport } from './transport.js'
@@ -17,6 +18,8 @@ export function makeTransport(
       const isStream = settings.transport === 'tls' || settings.transport === 'tcp'
       return isStream ? new SyslogStream(settings, secrets) : new SyslogDatagrams(settings, sendDatagram)
     }
+    case 'nats':
+      return new NatsTransport(settings, secrets, version)
     case 'http':
       return new HttpTransport(settings, secrets, version)
   }

@@ -5,15 +5,27 @@
 import type { ConnectionOptions } from 'node:tls'
 import { SluiceError } from '../base/error.js'
 import { readOwnFile, TLS_MIN_VERSION } from '../proto/tls-files.js'
-import type { SinkSettings, TlsSettings } from '../schema/sink-settings.js'
+import type { NatsSettings, SinkSettings, TlsSettings } from '../schema/sink-settings.js'
 
 export interface SinkSecrets {
   /** Null: none is sent. */
   readonly token: string | null
   /** Where the address itself is one; null: it is not. */
   readonly url: string | null
+  /** Of a user of NATS; null: none. */
+  readonly nats: NatsIdentity | null
   readonly tls: ConnectionOptions
 }
+
+export interface NatsIdentity {
+  readonly kind: 'credentials' | 'nkey'
+  readonly text: string
+}
+
+/** https://docs.nats.io/using-nats/developer/connecting/creds */
+const CREDENTIALS = /-BEGIN NATS USER JWT-[\s\S]*-BEGIN USER NKEY SEED-/
+/** https://docs.nats.io/using-nats/developer/connecting/nkey: base32, of a user. */
+const NKEY_SEED = /^SU[A-Z2-7]{56}$/
 
 /** Throws what a file says, or does not. */
 export function sinkSecrets(settings: SinkSettings): SinkSecrets {
@@ -22,6 +34,7 @@ export function sinkSecrets(settings: SinkSettings): SinkSecrets {
   return {
     token: tokenFile === undefined ? null : token(tokenFile),
     url: 'urlFile' in settings ? secretUrl(settings.urlFile) : null,
+    nats: settings.type === 'nats' ? natsIdentity(settings) : null,
     tls: tlsOptions(tls ?? {}),
   }
 }
@@ -30,6 +43,21 @@ function token(file: string): string {
   const text = readOwnFile(file, 'token', true).toString('utf8').trim()
   if (/^[!-~]{1,8192}$/.test(text)) return text
   throw new SluiceError('USAGE', `the token ${file} must be one line of printable ASCII`)
+}
+
+function natsIdentity({ credentialsFile, nkeyFile }: NatsSettings): NatsIdentity | null {
+  if (credentialsFile !== undefined) {
+    const text = readOwnFile(credentialsFile, 'credentials', true).toString('utf8')
+    if (CREDENTIALS.test(text)) return { kind: 'credentials', text }
+    throw new SluiceError(
+      'USAGE',
+      `the credentials ${credentialsFile} must have a user's JWT and seed, as nsc writes them`,
+    )
+  }
+  if (nkeyFile === undefined) return null
+  const text = readOwnFile(nkeyFile, 'nkey', true).toString('utf8').trim()
+  if (NKEY_SEED.test(text)) return { kind: 'nkey', text }
+  throw new SluiceError('USAGE', `the nkey ${nkeyFile} must be one line with a user's seed, which begins with SU`)
 }
 
 function secretUrl(file: string): string {

@@ -14,6 +14,7 @@ import { type SinkCounts, SinkHealth } from './sink-health.js'
 import { SinkWork } from './sink-work.js'
 import type { Place, SpoolReader } from './spool-reader.js'
 import type { Item, Outcome, Transport } from './transport.js'
+import type { Underway } from './underway.js'
 
 const POLL_MS = 100
 const BATCH = { events: 500, kiB: 1_024, seconds: 1 }
@@ -25,6 +26,7 @@ export interface SinkParts {
   readonly reader: SpoolReader
   readonly cursors: Cursors
   readonly dead: DeadLetters
+  readonly underway: Underway
   readonly renderer: Renderer
   readonly transport: Transport
   readonly log: Log
@@ -83,7 +85,7 @@ export class Sink {
         const again = this.wantedAgain()
         for (const items of again ?? []) if (!(await this.deliver(items))) return
         if (again !== null) this.parts.dead.done()
-        const batch = await this.gather()
+        const batch = await this.nextBatch()
         if (!(await this.deliver(batch.items))) return
         // Also where we are to stop by now: what arrived need not come again.
         this.moveTo(batch.place)
@@ -100,19 +102,31 @@ export class Sink {
     }
   }
 
+  /** Where the receiver knows batches: the one that was begun, if it may not have arrived. */
+  private async nextBatch(): Promise<Batch> {
+    const { underway, transport } = this.parts
+    if (transport.isKnownAgain !== true) return this.gather(null)
+    const batch = await this.gather(underway.read())
+    // One that was cut short by the end is not sent.
+    if (batch.place !== null && batch.items.length > 0 && !this.work.isGivenUp) underway.write(batch.place)
+    return batch
+  }
+
   private moveTo(place: Place | null): void {
     if (place === null) return
     this.place = place
     this.parts.cursors.save(this.name, place)
   }
 
-  /** `place` null: there is nothing. */
-  private async gather(): Promise<Batch> {
+  /** `place` null: there is nothing. @param begun where a batch ends that was begun before; it may be behind us */
+  private async gather(begun: Place | null): Promise<Batch> {
     const items: Item[] = []
     let place: Place | null = null
     let bytes = 0
     const startedMs = performance.now()
+    const end = this.endOf(begun)
     while (items.length < this.limits.events && bytes < this.limits.bytes && !this.work.isGivenUp) {
+      if (end !== null && place !== null && place.position >= end) break
       const read = this.parts.reader.read(place ?? this.place)
       if (read === null) {
         if (items.length === 0 || this.work.isFinishing || performance.now() - startedMs >= this.limits.ms) break
@@ -120,7 +134,9 @@ export class Sink {
         continue
       }
       let taken = 0
+      const first = read.next.position - read.events.length
       for (const event of read.events) {
+        if (read.isWhole && first + taken === end) break
         if (read.isWhole && (items.length >= this.limits.events || bytes >= this.limits.bytes)) break
         taken++
         const item = this.parts.renderer.item(event)
@@ -136,6 +152,12 @@ export class Sink {
       if (items.length === 0) break
     }
     return { items, place }
+  }
+
+  /** Null: that batch has arrived, or was of another spool. */
+  private endOf(begun: Place | null): number | null {
+    if (begun === null || begun.position <= this.position) return null
+    return this.place === null || this.place.spoolId === begun.spoolId ? begun.position : null
   }
 
   private wantedAgain(): Item[][] | null {

@@ -25,6 +25,8 @@ export interface Outcome {
 }
 
 export interface Transport {
+  /** Its receiver knows a batch that comes again by what is in it: a batch that was begun is made the same again, also by another process. */
+  readonly isKnownAgain?: boolean
   /** A throw is as `retry` with all of them. */
   send(items: readonly Item[], signal: AbortSignal): Promise<Outcome>
   close(): Promise<void>

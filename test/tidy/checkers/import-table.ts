@@ -53,6 +53,8 @@ const LIBRARIES: ReadonlyMap<string, readonly string[]> = new Map([
   ['protobufjs', ['proto/codec.ts']],
   ['long', ['proto/codec.ts']],
   ['@grpc/grpc-js', ['proto/rpc.ts', 'proto/control-rpc.ts', 'proto/gateway-rpc.ts', 'proto/rpc-status.ts']],
+  ['@nats-io/transport-node', ['sinks/nats/']],
+  ['@nats-io/jetstream', ['sinks/nats/']],
   ['execa', ['supervise/', 'cli/']],
   ['node:child_process', []],
 ])

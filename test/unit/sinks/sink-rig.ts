@@ -15,6 +15,7 @@ import { sinkSecrets } from '../../../src/sinks/secrets.js'
 import { Sink } from '../../../src/sinks/sink.js'
 import { SpoolReader } from '../../../src/sinks/spool-reader.js'
 import type { Transport } from '../../../src/sinks/transport.js'
+import { Underway } from '../../../src/sinks/underway.js'
 import { opened, SpoolRig } from '../engine/spool/spool-rig.js'
 
 export const VERSION = '0.0.0'
@@ -40,7 +41,8 @@ export class SinkRig {
     const secrets = sinkSecrets(settings)
     return this.begun((parts) => {
       const made = transport ?? makeTransport(settings, { secrets, version: VERSION, sendDatagram: () => {} })
-      return new Sink({ ...parts, settings, renderer: new Renderer(settings, VERSION), transport: made })
+      const renderer = new Renderer(settings, VERSION)
+      return new Sink({ ...parts, settings, underway: new Underway(this.folder, 's'), renderer, transport: made })
     })
   }
 
