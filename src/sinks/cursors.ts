@@ -11,14 +11,18 @@ import type { Place } from './spool-reader.js'
 
 export class Cursors {
   private readonly path: string
+  private readonly sinks: readonly string[]
   private readonly log: Log
   private file: SqliteFile | null = null
   private readonly places = new Map<string, Place>()
   private failed = false
+  /** What was there is read: what is to be there is what we know. */
+  private isRead = false
 
   /** @param sinks that there are; of others nothing is kept */
   constructor(folder: string, sinks: readonly string[], log: Log) {
     this.path = join(folder, CURSORS_FILE)
+    this.sinks = sinks
     this.log = log
     this.orSay((file) => {
       for (const { sink, spool, position } of file.sql('SELECT sink, spool, position FROM cursor').all()) {
@@ -28,9 +32,9 @@ export class Cursors {
           this.places.set(String(sink), { spoolId: String(spool), position: Number(position) })
         } else file.sql('DELETE FROM cursor WHERE sink = ?').run(sink ?? '')
       }
-      // What it lacks is kept for it, from its first moment on.
-      for (const sink of sinks) if (!this.places.has(sink)) this.write(file, sink, { spoolId: '', position: 0 })
+      this.writeAll(file)
     })
+    this.isRead = true
   }
 
   /** Null: it begins where the spool does. */
@@ -50,6 +54,11 @@ export class Cursors {
     this.file = null
   }
 
+  /** Of one that has had nothing, too: what it lacks is kept for it, from its first moment on. */
+  private writeAll(file: SqliteFile): void {
+    for (const sink of this.sinks) this.write(file, sink, this.places.get(sink) ?? { spoolId: '', position: 0 })
+  }
+
   private write(file: SqliteFile, sink: string, { spoolId, position }: Place): void {
     file.sql('INSERT OR REPLACE INTO cursor (sink, spool, position) VALUES (?, ?, ?)').run(sink, spoolId, position)
   }
@@ -61,7 +70,7 @@ export class Cursors {
         this.file = SqliteFile.open(this.path, CURSORS_FORM, (reason) =>
           this.log.error({ path: this.path, reason }, 'how far the sinks are was damaged: a new file is begun'),
         )
-        for (const [sink, place] of this.places) this.write(this.file, sink, place)
+        if (this.isRead) this.writeAll(this.file)
       }
       work(this.file)
       this.failed = false
