@@ -7,7 +7,7 @@ import { appendFileSync, chmodSync, existsSync, mkdirSync, readFileSync, rmSync,
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { EventJson } from '../../src/proto/event-json.js'
-import { startTestAgent, type TestAgent } from '../support/agent-process.js'
+import { startTestAgent, type TestAgent, withLogOf } from '../support/agent-process.js'
 import { type Authority, makeAuthority } from '../support/certificates.js'
 import { freePort } from '../support/free-port.js'
 import { type Answering, httpReceiver, type Receiver, reply } from '../support/http-receiver.js'
@@ -104,7 +104,10 @@ describe.skipIf(skip)(`an agent whose events stay where they are ${reason}`, () 
       return run
     })
 
-  test('goes on through an expired certificate, a full disk and a spool that was removed', async () => {
+  test('goes on through an expired certificate, a full disk and a spool that was removed', () =>
+    withLogOf(agent, faultsAndTheirEnds))
+
+  async function faultsAndTheirEnds(): Promise<void> {
     const first = await heldAndWatched()
     await expect.poll(() => toldInFile().map(({ title }) => title), WAIT).toContain('the sink web fails')
     expect(toldInFile()[0]?.reason).toMatch(/expired/)
@@ -138,7 +141,7 @@ describe.skipIf(skip)(`an agent whose events stay where they are ${reason}`, () 
     await arrived(third)
     await expect.poll(() => failing('sink:web'), WAIT).toBe(0)
     await expect.poll(() => told, WAIT).toContain('the sink web works again')
-  })
+  }
 })
 
 function eventsOf(lines: string): EventJson[] {

@@ -97,17 +97,23 @@ export async function startTestAgent(options: TestAgentOptions = {}): Promise<Te
   return agent
 }
 
-/** An agent and a folder of the test's own, which are gone afterwards. */
-export async function withAgent(body: (agent: TestAgent, dir: string) => Promise<void>): Promise<void> {
-  const agent = await startTestAgent()
+/** What went wrong in `body` can't be asked for afterwards: its error has what the agent said last. */
+export async function withLogOf(agent: TestAgent, body: () => Promise<void>): Promise<void> {
   try {
-    await withTempDir((dir) => body(agent, dir))
+    await body()
   } catch (error) {
-    // What went wrong in it can't be asked for afterwards.
     const said = agent.log().slice(-LOG_LINES_SHOWN)
     if (error instanceof Error)
       error.message += `; the agent said\n${said.map((line) => JSON.stringify(line)).join('\n')}`
     throw error
+  }
+}
+
+/** An agent and a folder of the test's own, which are gone afterwards. */
+export async function withAgent(body: (agent: TestAgent, dir: string) => Promise<void>): Promise<void> {
+  const agent = await startTestAgent()
+  try {
+    await withLogOf(agent, () => withTempDir((dir) => body(agent, dir)))
   } finally {
     await agent.stop()
   }
