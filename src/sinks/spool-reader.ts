@@ -1,6 +1,7 @@
 /**
  * The spool as the sinks read it: from a position on, in order, with what is missing told in its place. Guards that a spool which is damaged, gone or
- * another one than before is waited for and gone on with, and that no position is skipped without a word. Not here: how far a sink is.
+ * another one than before is waited for and gone on with, that what can't be read now is never taken for missing, and that no position is
+ * skipped without a word. Not here: how far a sink is.
  */
 import { join } from 'node:path'
 import { messageOf } from '../base/error.js'
@@ -16,6 +17,8 @@ const BYTES_KEPT = 8 * CHUNK_BYTES_MAX
 const REMOVED =
   'the spool does not have them: its file was removed or damaged, it could not be written as its engine died, or they went long ago'
 
+const UNREADABLE = 'the spool has something else in their place: its file was damaged'
+
 export interface Place {
   readonly spoolId: string
   readonly position: number
@@ -27,6 +30,18 @@ export interface Read {
   readonly isWhole: boolean
   /** Of the event behind the last of them. */
   readonly next: Place
+}
+
+interface Ends {
+  readonly id: string
+  /** Position of the event that comes next. */
+  readonly next: number
+}
+
+interface ChunkRead {
+  readonly first: number
+  readonly count: number
+  readonly events: readonly IEvent[] | null
 }
 
 interface Kept {
@@ -50,34 +65,14 @@ export class SpoolReader {
     this.onProblem = onProblem
   }
 
-  /** Where the spool begins and ends; null: there is none that can be read. */
-  ends(): { id: string; next: number } | null {
-    return this.reading((file) => {
-      const found = file.sql('SELECT id, next FROM spool').get()
-      return found === undefined ? null : { id: String(found.id), next: Number(found.next) }
-    })
+  /** Where the spool ends; null: there is none that can be read. */
+  ends(): Ends | null {
+    return this.reading(endsOf)
   }
 
-  /** What is behind that place; null: nothing, yet. */
+  /** What is behind that place; null: nothing, or nothing that can be read, yet. */
   read(from: Place | null): Read | null {
-    const ends = this.ends()
-    if (ends === null) return null
-    if (this.keptOf !== ends.id) this.kept.clear()
-    this.keptOf = ends.id
-    if (from !== null && from.spoolId !== ends.id) return this.another(ends.id)
-    const position = from?.position ?? this.oldest() ?? ends.next
-    if (position >= ends.next) return null
-    const chunk = this.chunkAt(position)
-    if (chunk !== null && chunk.first <= position) {
-      const next = { spoolId: ends.id, position: chunk.first + chunk.count }
-      return { events: chunk.events.slice(position - chunk.first), isWhole: true, next }
-    }
-    const until = Math.min(chunk?.first ?? ends.next, ends.next)
-    return {
-      events: this.missing(ends.id, position, until),
-      isWhole: false,
-      next: { spoolId: ends.id, position: until },
-    }
+    return this.reading((file) => this.readFrom(file, from))
   }
 
   close(): void {
@@ -85,37 +80,45 @@ export class SpoolReader {
     this.file = null
   }
 
-  private another(id: string): Read {
-    const cause = 'the spool was begun anew; how many events were in the one before it is not known'
-    const gap: SpoolGap = { spoolId: id, position: 0, count: 0, exact: false, cause }
-    return { events: [nodeGap(gap, now())], isWhole: false, next: { spoolId: id, position: 1 } }
+  /** Throws where the file can't be read: that says nothing of what is in it. */
+  private readFrom(file: SqliteFile, from: Place | null): Read | null {
+    const ends = endsOf(file)
+    if (ends === null) return null
+    const spoolId = ends.id
+    if (this.keptOf !== spoolId) this.kept.clear()
+    this.keptOf = spoolId
+    if (from !== null && from.spoolId !== spoolId) return another(spoolId)
+    const position = from?.position ?? oldest(file) ?? ends.next
+    if (position >= ends.next) return null
+    const chunk = this.chunkAt(file, position)
+    if (chunk === null || chunk.first > position) {
+      const until = Math.min(chunk?.first ?? ends.next, ends.next)
+      const events = missing(file, { spoolId, from: position, until })
+      return { events, isWhole: false, next: { spoolId, position: until } }
+    }
+    const until = chunk.first + chunk.count
+    const next = { spoolId, position: until }
+    if (chunk.events !== null) return { events: chunk.events.slice(position - chunk.first), isWhole: true, next }
+    const gap: SpoolGap = { spoolId, position, count: until - position, exact: true, cause: UNREADABLE }
+    return { events: [nodeGap(gap, now())], isWhole: false, next }
   }
 
-  private oldest(): number | null {
-    return this.reading((file) => {
-      const firsts = ['chunk', 'shed'].map((table) => file.sql(`SELECT min(first) AS first FROM ${table}`).get()?.first)
-      const known = firsts.filter((first) => typeof first === 'number')
-      return known.length === 0 ? null : Math.min(...known)
-    })
-  }
-
-  /** The first that ends behind the position. */
-  private chunkAt(position: number): { first: number; count: number; events: readonly IEvent[] } | null {
+  /** The first that ends behind the position; `events` null: there is something else in their place. */
+  private chunkAt(file: SqliteFile, position: number): ChunkRead | null {
     for (const [first, { count, events }] of this.kept) {
       if (first <= position && position < first + count) return { first, count, events }
     }
-    return this.reading((file) => {
-      const next = 'SELECT first, count, body FROM chunk WHERE first > ? AND first + count > ? ORDER BY first LIMIT 1'
-      const row = file.sql(next).get(position - CHUNK_EVENTS_MAX, position)
-      if (row === undefined) return null
-      const first = Number(row.first)
-      const body = row.body as Uint8Array
-      const events = RunResponse.decode(body).events?.events ?? []
-      const count = Number(row.count)
-      this.kept.set(first, { count, bytes: body.length, events })
-      this.keepFew()
-      return { first, count, events }
-    })
+    const next = 'SELECT first, count, body FROM chunk WHERE first > ? AND first + count > ? ORDER BY first LIMIT 1'
+    const row = file.sql(next).get(position - CHUNK_EVENTS_MAX, position)
+    if (row === undefined) return null
+    const first = Number(row.first)
+    const body = row.body as Uint8Array
+    const count = Number(row.count)
+    const events = eventsIn(body)
+    if (events === null) return { first, count, events }
+    this.kept.set(first, { count, bytes: body.length, events })
+    this.keepFew()
+    return { first, count, events }
   }
 
   /** The oldest go. */
@@ -127,30 +130,6 @@ export class SpoolReader {
       bytes -= oldest.bytes
       this.kept.delete(first)
     }
-  }
-
-  /** By session where that is known; the rest by its number alone. */
-  private missing(spoolId: string, from: number, until: number): IEvent[] {
-    const events: IEvent[] = []
-    let untold = until - from
-    const told = this.reading((file) =>
-      file
-        .sql('SELECT first, count, cause, parts FROM shed WHERE first >= ? AND first + count <= ? ORDER BY first')
-        .all(from, until),
-    )
-    for (const row of told ?? []) {
-      const gap = {
-        spoolId,
-        position: Number(row.first),
-        count: Number(row.count),
-        exact: true,
-        cause: String(row.cause),
-      }
-      for (const part of JSON.parse(String(row.parts)) as ChunkPart[]) events.push(sessionGap(gap, part))
-      untold -= gap.count
-    }
-    if (untold > 0) events.push(nodeGap({ spoolId, position: from, count: untold, exact: true, cause: REMOVED }, now()))
-    return events
   }
 
   private reading<T>(work: (file: SqliteFile) => T): T | null {
@@ -173,6 +152,51 @@ export class SpoolReader {
       return null
     }
   }
+}
+
+function endsOf(file: SqliteFile): Ends | null {
+  const found = file.sql('SELECT id, next FROM spool').get()
+  return found === undefined ? null : { id: String(found.id), next: Number(found.next) }
+}
+
+function oldest(file: SqliteFile): number | null {
+  const firsts = ['chunk', 'shed'].map((table) => file.sql(`SELECT min(first) AS first FROM ${table}`).get()?.first)
+  const known = firsts.filter((first) => typeof first === 'number')
+  return known.length === 0 ? null : Math.min(...known)
+}
+
+function eventsIn(body: Uint8Array): readonly IEvent[] | null {
+  try {
+    return RunResponse.decode(body).events?.events ?? []
+  } catch {
+    return null
+  }
+}
+
+function another(id: string): Read {
+  const cause = 'the spool was begun anew; how many events were in the one before it is not known'
+  const gap: SpoolGap = { spoolId: id, position: 0, count: 0, exact: false, cause }
+  return { events: [nodeGap(gap, now())], isWhole: false, next: { spoolId: id, position: 1 } }
+}
+
+/** By session where that is known; the rest by its number alone. */
+function missing(
+  file: SqliteFile,
+  { spoolId, from, until }: { spoolId: string; from: number; until: number },
+): IEvent[] {
+  const events: IEvent[] = []
+  let untold = until - from
+  const told = file
+    .sql('SELECT first, count, cause, parts FROM shed WHERE first >= ? AND first + count <= ? ORDER BY first')
+    .all(from, until)
+  for (const row of told) {
+    const [position, count] = [Number(row.first), Number(row.count)]
+    const gap = { spoolId, position, count, exact: true, cause: String(row.cause) }
+    for (const part of JSON.parse(String(row.parts)) as ChunkPart[]) events.push(sessionGap(gap, part))
+    untold -= count
+  }
+  if (untold > 0) events.push(nodeGap({ spoolId, position: from, count: untold, exact: true, cause: REMOVED }, now()))
+  return events
 }
 
 function now(): bigint {

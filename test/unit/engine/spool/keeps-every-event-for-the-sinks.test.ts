@@ -1,11 +1,16 @@
 /** The spool: what was flushed is read in order whatever happens to its writer, and what is missing is counted in its place. */
-import { rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createLog } from '../../../../src/base/log.js'
+import { SqliteFile } from '../../../../src/base/sqlite-file.js'
 import { prepareSpool } from '../../../../src/engine/spool/open-spool.js'
-import { SPOOL_FILE } from '../../../../src/proto/spool/spool-form.js'
+import { eventToJson } from '../../../../src/proto/event-json.js'
+import { SPOOL_FILE, spoolForm } from '../../../../src/proto/spool/spool-form.js'
+import { SpoolReader } from '../../../../src/sinks/spool-reader.js'
 import { detected, opened, SpoolRig, seqs, total } from './spool-rig.js'
+
+const numbers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, at) => String(from + at))
 
 describe('a spool', () => {
   let rig: SpoolRig
@@ -17,7 +22,6 @@ describe('a spool', () => {
     rig.remove()
   })
   const path = () => join(rig.folder, SPOOL_FILE)
-  const numbers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, at) => String(from + at))
 
   it('gives what was flushed, in order, from any place on', () => {
     const spool = rig.open()
@@ -197,6 +201,43 @@ describe('a spool whose file is', () => {
     expect(rig.problems.filter((problem) => problem !== 'well').length).toBeLessThanOrEqual(2)
   })
 
+  it('that can’t be read for a moment is waited for: nothing of it counts as missing', () => {
+    // More than a reader keeps in memory.
+    const spool = rig.open({ bytesMax: 32 * 1024 * 1024 })
+    for (let seq = 1; seq <= 3_000; seq++) spool.append(opened('a', seq, 2_000))
+    spool.flush()
+    const { place } = rig.read()
+    spool.stop()
+    intoTheFile(path())
+    const problems: (string | null)[] = []
+    const reader = new SpoolReader(rig.folder, (problem) => problems.push(problem))
+    const from = { spoolId: place?.spoolId ?? '', position: 1 }
+    // It is open and knows where the spool ends, and then the disk gives something else for the events.
+    expect(reader.ends()).not.toBeNull()
+    const page = pageOf(path(), 'chunk')
+    const before = readFileSync(path())
+    writeFileSync(path(), Buffer.from(before).fill(0xff, page))
+    expect(reader.read(from)).toBeNull()
+    expect(problems).toHaveLength(1)
+    writeFileSync(path(), before)
+    const { events } = reader.read(from) ?? { events: [] }
+    expect(events.length).toBeGreaterThan(100)
+    expect(seqs(events.map(eventToJson))).toEqual(numbers(1, events.length))
+    expect(problems.at(-1)).toBeNull()
+    reader.close()
+  })
+
+  it('with something else in the place of a part: that part is missing, and no other', () => {
+    const spool = rig.open()
+    for (let seq = 1; seq <= 3_000; seq++) spool.append(opened('a', seq))
+    spool.flush()
+    spool.stop()
+    const file = SqliteFile.open(path(), spoolForm(1024 * 1024), () => {})
+    file.sql('UPDATE chunk SET body = ? WHERE first = 1025').run(Buffer.alloc(100, 0xff))
+    file.close()
+    expect(seqs(rig.read().events)).toEqual([...numbers(1, 1_024), 'gap 1024', ...numbers(2_049, 3_000)])
+  })
+
   it('not to be had when the engine starts: it is tried until it is, and what there was no room for is counted', () => {
     const log = createLog({ role: 'test', level: 'silent' })
     const spool = prepareSpool({ dir: rig.folder, bytesMax: 8 * 1024 * 1024, ageMaxMs: 3_600_000 }, null, log)
@@ -244,3 +285,18 @@ describe('a spool whose file is', () => {
     })
   })
 })
+
+/** Out of the log beside it. */
+function intoTheFile(path: string): void {
+  const file = SqliteFile.open(path, spoolForm(1024 * 1024), () => {})
+  file.sql('PRAGMA wal_checkpoint(TRUNCATE)').get()
+  file.close()
+}
+
+/** Where in the file the first page of a table is. */
+function pageOf(path: string, table: string): number {
+  const file = SqliteFile.read(path, spoolForm(0))
+  const found = file.sql('SELECT rootpage FROM sqlite_schema WHERE name = ?').get(table)
+  file.close()
+  return (Number(found?.rootpage) - 1) * 4_096
+}
