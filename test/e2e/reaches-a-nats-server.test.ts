@@ -75,7 +75,7 @@ describe.skipIf(skip)(`an agent and a server of NATS ${reason}`, () => {
       const wanted = events.filter((event) => !('detection' in event || 'response' in event || 'quarantine' in event))
       expect(got).toEqual(wanted.map(({ uid }) => uid))
     })
-    expect(await listed()).toMatch(/^fleet nats OK behind=\d+ delivered=\d+ filtered=0 failures=\d+ dead=0$/m)
+    await expect.poll(listed, WAIT).toMatch(/^fleet nats OK behind=\d+ delivered=\d+ filtered=0 failures=\d+ dead=0$/m)
   })
 
   /** By what the stream has. */

@@ -129,7 +129,8 @@ while time.time() < end:
 print(n)
 `)
     const counts = sendsOf(run).map(({ connect }) => Number(connect.count))
-    expect(counts.length).toBe(4)
+    // The first by itself, then what came since, at the end the rest. One fewer where the machine stood still for long.
+    expect([3, 4]).toContain(counts.length)
     expect(counts.reduce((sum, count) => sum + count)).toBe(Number(run.stdout))
   })
 
