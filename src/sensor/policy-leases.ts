@@ -8,7 +8,9 @@ import { ADDRESS_BYTES, isIn, specialKindOf } from '../base/special-addresses.js
 import type { Addon, BpfObject } from '../native/addon.js'
 import { ABI } from '../native/generated/abi.js'
 import type { ICompiledPolicy, IHostRule, ILease } from '../proto/codec.js'
-import { type HostPattern, matchesHost } from '../proto/host-pattern.js'
+import { matchesHost } from '../proto/host-pattern.js'
+import { DeniedNames, isPattern } from './denied-names.js'
+import { LeaseNames } from './lease-names.js'
 import { rangeValue } from './policy-table.js'
 import { decodeLeaseKey, decodeLeases, encodeLeases, type LeaseValue, leaseKey } from './policy-values.js'
 import { ProgramSets } from './program-sets.js'
@@ -25,10 +27,15 @@ interface Held {
   readonly policy: LeasedPolicy
   /** Number of the set of programs that a host of the policy is for. */
   readonly setOf: (host: IHostRule) => number
+  readonly denied: DeniedNames
   readonly generation: number
   /** In hex, with when the last lease of it ends. */
   readonly addresses: Map<string, bigint>
+  readonly names: LeaseNames
 }
+
+/** What a lease may become under the policy that comes. */
+type Next = Pick<Held, 'setOf' | 'denied' | 'generation' | 'names'> & { readonly policy: ICompiledPolicy }
 
 export class PolicyLeases {
   readonly #addon: Addon
@@ -41,22 +48,23 @@ export class PolicyLeases {
   }
 
   /**
-   * The sandbox is about to get `policy`. Leases of rules that it still has, with the same ports, go on: until the swap by the earlier
-   * generation, from then on by this one.
+   * The sandbox is about to get `policy`. Leases of rules that it still has, with the same ports, go on, for the names that it does not deny:
+   * until the swap by the earlier generation, from then on by this one.
    */
   prepare(sandbox: bigint, policy: ICompiledPolicy, generation: number): void {
     const before = this.#held.get(sandbox)
-    const setOf = setsOf(policy)
+    const names = new LeaseNames()
+    const next = { policy, setOf: setsOf(policy), denied: new DeniedNames(policy), generation, names }
     const addresses = new Map<string, bigint>()
     for (const address of before?.addresses.keys() ?? []) {
       const kept = this.#read(sandbox, address)
-      const carried = kept.flatMap((lease) => carriedOver(lease, before, { policy, setOf, generation }))
+      const carried = kept.flatMap((lease) => carriedOver({ address, lease }, before, next))
       if (carried.length === 0) continue
       const both = [...carried, ...kept].slice(0, ABI.limits.SL_LEASE_PORTS_MAX)
       this.#write(sandbox, address, both)
       addresses.set(address, latest(carried))
     }
-    this.#held.set(sandbox, { policy: leasedPart(policy), setOf, generation, addresses })
+    this.#held.set(sandbox, { ...next, policy: leasedPart(policy), addresses })
     for (const address of before?.addresses.keys() ?? []) if (!addresses.has(address)) this.#delete(sandbox, address)
   }
 
@@ -68,6 +76,7 @@ export class PolicyLeases {
       throw new SluiceError('USAGE', 'lease: it is of another policy than the sandbox has now')
     }
     const { hosts, texts } = checked(held.policy, { rule: rule ?? 0, name: name ?? '', addresses: addresses ?? [] })
+    if (held.denied.has(name ?? '')) throw new SluiceError('USAGE', `lease: ${JSON.stringify(name)} is denied`)
     const ttl = BigInt(Math.min(Math.max(ttlSeconds ?? 0, 1), TTL_MAX_SECONDS))
     const now = this.#addon.bootTimeNs()
     const expiresNs = now + ttl * NS_PER_SECOND
@@ -84,6 +93,7 @@ export class PolicyLeases {
     for (const { text, leases } of merged) {
       this.#write(sandbox, text, leases)
       held.addresses.set(text, latest(leases))
+      held.names.add({ address: text, rule: rule ?? 0 }, name ?? '', expiresNs)
     }
   }
 
@@ -93,8 +103,8 @@ export class PolicyLeases {
    */
   resume(sandboxes: ReadonlyMap<bigint, { policy: ICompiledPolicy; generation: number }>): void {
     for (const [sandbox, { policy, generation }] of sandboxes) {
-      const part = { policy: leasedPart(policy), setOf: setsOf(policy) }
-      this.#held.set(sandbox, { ...part, generation, addresses: new Map() })
+      const part = { policy: leasedPart(policy), setOf: setsOf(policy), denied: new DeniedNames(policy) }
+      this.#held.set(sandbox, { ...part, generation, addresses: new Map(), names: new LeaseNames() })
     }
     const now = this.#addon.bootTimeNs()
     for (const key of this.#object.keys('sl_leases')) {
@@ -135,6 +145,7 @@ export class PolicyLeases {
       if (expiresNs > now) continue
       this.#delete(sandbox, address)
       held.addresses.delete(address)
+      held.names.forget(address)
     }
     if (held.addresses.size + more <= ADDRESSES_MAX) return
     throw new SluiceError('LIMIT', `lease: the sandbox has ${held.addresses.size} leased addresses already`)
@@ -185,10 +196,6 @@ function checked(
   const hosts = named.filter((_, index) => problems[index] === null)
   if (hosts.length === 0 && problem) throw problem
   return { hosts, texts: [...texts] }
-}
-
-function isPattern(host: IHostRule['host']): host is HostPattern {
-  return typeof host?.base === 'string' && typeof host.form === 'number'
 }
 
 function problemOf(addresses: readonly Uint8Array[], host: IHostRule, name: string): SluiceError | null {
@@ -242,19 +249,46 @@ function latest(leases: readonly LeaseValue[]): bigint {
 
 /** The lease under the new policy: of the rule for the same names, where that has the same ports. */
 function carriedOver(
-  lease: LeaseValue,
+  { address, lease }: { readonly address: string; readonly lease: LeaseValue },
   before: Held | undefined,
-  { policy, setOf, generation }: { policy: ICompiledPolicy; setOf: Held['setOf']; generation: number },
+  next: Next,
 ): LeaseValue[] {
   if (before === undefined || lease.generation !== before.generation) return []
   const [from, ...others] = (before.policy.hosts ?? []).filter((host) => (host.rule ?? 0) === lease.rule)
   // Of which of several it is nobody knows any more: it is asked for anew.
   if (others.length > 0) return []
-  const to = policy.hosts?.find((host) => from !== undefined && meansTheSame(host, from))
-  return to === undefined ? [] : [{ ...lease, rule: to.rule ?? 0, generation, programs: setOf(to) }]
+  const to = next.policy.hosts?.find((host) => from !== undefined && meansTheSame(host, from))
+  if (to === undefined) return []
+  const rule = to.rule ?? 0
+  const names = before.names.at({ address, rule: lease.rule })
+  const expiresNs =
+    names === null ? untilAskedAnew(lease, to, { before, next }) : untilOf(names, { address, rule }, next)
+  if (expiresNs === 0n) return []
+  const ends = expiresNs < lease.expiresNs ? expiresNs : lease.expiresNs
+  return [{ ...lease, rule, generation: next.generation, programs: next.setOf(to), expiresNs: ends }]
 }
 
-/** Names, ports and private addresses alike. A name that is denied now is not asked of the lease: its rule decides when it is renewed. */
+/** Until when the names that are not denied are leased, which are kept; 0: all are. */
+function untilOf(
+  names: ReadonlyMap<string, bigint>,
+  place: { readonly address: string; readonly rule: number },
+  next: Next,
+): bigint {
+  let until = 0n
+  for (const [name, expiresNs] of names) {
+    if (next.denied.has(name)) continue
+    next.names.add(place, name, expiresNs)
+    if (expiresNs > until) until = expiresNs
+  }
+  return until
+}
+
+/** The same where nobody knows for which names it is: it may be for one that is denied now. */
+function untilAskedAnew(lease: LeaseValue, to: IHostRule, { before, next }: { before: Held; next: Next }): bigint {
+  return isPattern(to.host) && next.denied.deniesMoreOf(to.host, before.denied) ? 0n : lease.expiresNs
+}
+
+/** Names, ports and private addresses alike. */
 function meansTheSame(a: IHostRule, b: IHostRule): boolean {
   const text = ({ host, ports, binaries, allowPrivate }: IHostRule) =>
     JSON.stringify([host?.form, host?.base, ports ?? [], binaries ?? [], allowPrivate ?? []])

@@ -142,6 +142,21 @@ describe.skipIf(skip)(`a sandbox whose policy allows one name ${reason}`, () => 
     expect(await connect(ALLOWED.v4)).toBe(EPERM)
   })
 
+  it('loses a lease over a new policy that denies its name, and keeps that of another name of the same rule', async () => {
+    const [host] = namePolicy().hosts ?? []
+    const below = { ...host, host: { form: HostForm.HOST_FORM_MORE, base: 'test' } }
+    const denyHosts = [{ rule: 2, host: { form: HostForm.HOST_FORM_EXACT, base: 'ok.test' } }]
+    await sandbox.apply(namePolicy({ digest: 'wide', hosts: [below] }))
+    await put({ policyDigest: 'wide' })
+    expect(await connect(ALLOWED.v4)).toBe(0)
+    await sandbox.apply(namePolicy({ digest: 'without-one', hosts: [below], denyHosts }))
+    expect(await connect(ALLOWED.v4)).toBe(EPERM)
+    await expect(put({ policyDigest: 'without-one' })).rejects.toThrow(/"ok.test" is denied/)
+    await put({ policyDigest: 'without-one', name: 'other.test' })
+    await sandbox.apply(namePolicy({ digest: 'without-one-again', hosts: [below], denyHosts, nets: [net(DENIED.v4)] }))
+    expect(await connect(ALLOWED.v4)).toBe(0)
+  })
+
   it('gets no lease beyond what there is room for at one address, and keeps what it had', async () => {
     const many = Array.from({ length: 17 }, (_, index) => range(20_000 + index))
     const [host] = namePolicy().hosts ?? []
