@@ -21,6 +21,9 @@ const IPV4: readonly Range[] = [
   { kind: 'metadata', prefix: [169, 254, 169, 254], length: 32 },
   { kind: 'metadata', prefix: [169, 254, 170, 2], length: 32 },
   { kind: 'metadata', prefix: [169, 254, 170, 23], length: 32 },
+  { kind: 'metadata', prefix: [169, 254, 0, 23], length: 32 },
+  { kind: 'metadata', prefix: [169, 254, 42, 42], length: 32 },
+  { kind: 'metadata', prefix: [100, 96, 0, 96], length: 32 },
   { kind: 'metadata', prefix: [100, 100, 100, 200], length: 32 },
   { kind: 'metadata', prefix: [168, 63, 129, 16], length: 32 },
   { kind: 'metadata', prefix: [192, 0, 0, 192], length: 32 },
@@ -42,6 +45,10 @@ const IPV4: readonly Range[] = [
 
 const IPV6: readonly Range[] = [
   { kind: 'metadata', prefix: [0xfd, 0, 0x0e, 0xc2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x02, 0x54], length: 128 },
+  { kind: 'metadata', prefix: [0xfd, 0, 0x0e, 0xc2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x23], length: 128 },
+  { kind: 'metadata', prefix: [0xfd, 0, 0, 0xc1, 0, 0, 0, 0, 0, 0, 0, 0, 0xa9, 0xfe, 0xa9, 0xfe], length: 128 },
+  { kind: 'metadata', prefix: [0xfd, 0, 0, 0x42, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x42], length: 128 },
+  { kind: 'metadata', prefix: [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xa9, 0xfe, 0xa9, 0xfe], length: 128 },
   { kind: 'metadata', prefix: [0xfd, 0x20, 0, 0xce, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x02, 0x54], length: 128 },
   { kind: 'loopback', prefix: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], length: 128 },
   { kind: 'reserved', prefix: [0], length: 8 },

@@ -8,7 +8,7 @@ import { type AddressRange, holdsRange, knownRange } from './address-range.js'
 import type { Allow, Deny, Origin } from './rules.js'
 
 /** Link-local or not, these are reachable from inside a machine of that cloud. */
-const METADATA: readonly AddressRange[] = [
+const METADATA_TEXTS: readonly string[] = [
   '169.254.169.254/32', // AWS, Google, Azure, Oracle, OpenStack and most others
   'fd00:ec2::254/128', // AWS
   '169.254.170.2/32', // AWS ECS task credentials
@@ -17,10 +17,19 @@ const METADATA: readonly AddressRange[] = [
   'fd20:ce::254/128', // Google
   'fe80::a9fe:a9fe/128', // OpenStack
   '168.63.129.16/32', // Azure WireServer
+  'fd00:c1::a9fe:a9fe/128', // Oracle
   '100.100.100.200/32', // Alibaba Cloud
+  '100.96.0.96/32', // Volcano Engine
+  '169.254.42.42/32', // Scaleway
+  'fd00:42::42/128', // Scaleway
   '169.254.0.23/32', // Tencent Cloud
   '192.0.0.192/32', // Oracle Cloud, classic
-].map(knownRange)
+]
+
+/** Those of IPv4 also by the machine's own NAT64, which would ask as the machine itself (RFC 6052, 2.1). */
+const METADATA: readonly AddressRange[] = METADATA_TEXTS.flatMap((text) =>
+  text.includes(':') ? [text] : [text, `64:ff9b::${text.replace('/32', '/128')}`],
+).map(knownRange)
 
 /** Names and addresses that the providers publish for DNS over HTTPS and TLS. */
 const RESOLVERS: readonly { readonly hosts: readonly string[]; readonly ranges: readonly string[] }[] = [
