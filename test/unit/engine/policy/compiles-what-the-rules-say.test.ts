@@ -327,15 +327,9 @@ egress:
       return best?.ports?.map((each) => (each.deny ? 'deny' : 'allow'))
     }
     const wide = 'egress: [{cidr: 0.0.0.0/0, ports: [1-65535]}]\n'
-    for (const address of [
-      '169.254.169.254/32',
-      '169.254.42.42/32',
-      '8.8.8.8/32',
-      '100.100.100.200/32',
-      '100.96.0.96/32',
-    ])
+    for (const address of ['169.254.169.254/32', '8.8.8.8/32', '100.96.0.96/32'])
       expect(verdict(wide, address)).toEqual(['deny'])
-    for (const address of ['fd00:c1::a9fe:a9fe/128', 'fd00:42::42/128', '64:ff9b::169.254.169.254/128'])
+    for (const address of ['fd00:c1::a9fe:a9fe/128', '64:ff9b::169.254.169.254/128'])
       expect(verdict('egress: [{cidr: "::/0"}]\n', address)).toEqual(['deny'])
     expect(verdict(wide, '8.8.8.9/32')).toEqual(['allow', 'allow'])
     expect(verdict('egress: [{cidr: 169.254.169.254/32, ports: [80]}]\n', '169.254.169.254/32')).toEqual(['allow'])
