@@ -51,6 +51,23 @@ describe.skipIf(skip)(`a policy for processes of others ${reason}`, () => {
     expect(() => requireEnforceable({ mode: Mode.MODE_MONITOR }, unjudged)).not.toThrow()
   })
 
+  it('is refused where they could send by no socket at all: as root of a user namespace, over a network that leads out', async () => {
+    const link = 'ip link add veth1 type veth peer veth2 && ip addr add 192.0.2.1/24 dev veth1 && ip link set veth1 up'
+    const inNetwork = async (prepare: string) => {
+      const command = ['sh', '-c', `ip link set lo up && ${prepare} && exec sleep 60`]
+      const child = spawn('unshare', ['--user', '--map-root-user', '--net', ...command], { stdio: 'inherit', cwd: '/' })
+      started.push(child)
+      await once(child, 'spawn')
+      await until('it sleeps', () => readFileSync(`/proc/${child.pid}/comm`, 'utf8') === 'sleep\n')
+      return { pids: new Set([child.pid ?? 0]), judgesUnix: true }
+    }
+    const outside = await inNetwork(link)
+    expect(() => requireEnforceable(ENFORCED, outside)).toThrowError(/NET_ADMIN over a network .* no hook sees/)
+    expect(() => requireEnforceable({ ...ENFORCED, allowPrivileged: true }, outside)).not.toThrow()
+    const inside = await inNetwork('true')
+    expect(() => requireEnforceable(ENFORCED, inside)).not.toThrow()
+  })
+
   it('for certain programs is refused where they could put another one in place, or take each other over', () => {
     const nets = [{ ports: [{ binaries: [{ path: '/usr/bin/git' }] }] }]
     const policy = { ...ENFORCED, nets }
