@@ -14,10 +14,12 @@
 #define AF_INET 2
 #define AF_INET6 10
 #define AF_NETLINK 16
+#define AF_PACKET 17
 #define AF_ALG 38
 #define SOCK_STREAM 1
 #define SOCK_DGRAM 2
 #define SOCK_SEQPACKET 5
+#define SOCK_PACKET 10
 #define SOCK_TYPE_MASK 0xf
 
 /* include/net/tcp_states.h */
@@ -58,6 +60,12 @@ static __always_inline bool is_no_socket(__u32 error)
 static __always_inline bool is_inet(__u16 family)
 {
 	return family == AF_INET || family == AF_INET6;
+}
+
+/* What family a socket is made of where this one and this type are asked for: __sock_create() of net/socket.c has an exception. */
+static __always_inline __u16 made_family(__u32 family, __u32 type)
+{
+	return family == AF_INET && type == SOCK_PACKET ? AF_PACKET : family;
 }
 
 /* A bind that reaches nobody, or that a listen will tell of. */

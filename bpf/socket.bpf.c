@@ -58,8 +58,8 @@ static __always_inline void socket_emit(struct task_struct *task, const struct s
 	if (!scratch || (call->shape.op == SOCKET_PAIR && family == AF_UNIX && call->ret >= 0))
 		return;
 	rec = socket_begin(scratch, call);
-	rec->family = family;
 	rec->type = call->args[1] & SOCK_TYPE_MASK;
+	rec->family = made_family(family, rec->type);
 	rec->protocol = call->args[2];
 	rec->via = SL_VIA_SOCKET;
 	if (is_other_socket(task, rec, call->ret))

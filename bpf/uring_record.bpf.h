@@ -261,8 +261,8 @@ static __always_inline __u32 build_socket(struct call_scratch *scratch, struct i
 	if (opcode == IORING_OP_SOCKET) {
 		if (!bpf_core_type_exists(struct io_socket))
 			return 0;
-		rec->family = BPF_CORE_READ(AS(io_socket, req), domain);
 		rec->type = BPF_CORE_READ(AS(io_socket, req), type) & SOCK_TYPE_MASK;
+		rec->family = made_family(BPF_CORE_READ(AS(io_socket, req), domain), rec->type);
 		rec->protocol = BPF_CORE_READ(AS(io_socket, req), protocol);
 		return end;
 	}

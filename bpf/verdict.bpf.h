@@ -14,7 +14,6 @@
 #define REFUSE 0 /* the call fails with EPERM; a packet is dropped */
 #define LET_THROUGH 1
 
-#define SOCK_RAW 3
 #define LENT_MAX 65536 /* one more is not let in */
 #define NETLINK_USERSOCK 2
 
@@ -303,7 +302,7 @@ static __always_inline bool is_open_socket(__u32 family, __u32 type, __u32 proto
 		return protocol != NETLINK_USERSOCK;
 	case AF_INET:
 	case AF_INET6:
-		return type != SOCK_RAW && (!protocol || ruled_protocol(protocol));
+		return (type == SOCK_STREAM || type == SOCK_DGRAM) && (!protocol || ruled_protocol(protocol));
 	}
 	return false;
 }

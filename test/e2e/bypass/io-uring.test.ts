@@ -12,7 +12,7 @@ const WAYS = [
   ...['connect', 'connect-async', 'connect-poll', 'connect-orphan', 'connect-fixed', 'connect-linked'],
   ...['sendmsg', 'send-to', 'send-zc'],
 ]
-const KILLED_WAYS = ['packet', 'vsock']
+const KILLED_WAYS = ['packet', 'packet-by-type', 'vsock']
 
 describe.skipIf(skip)(`a sandbox with io_uring ${reason}`, () => {
   const bypass = openForAll()

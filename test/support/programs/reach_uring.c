@@ -3,7 +3,7 @@
  * Has io_uring connect or send: `reach_uring WAY ADDRESS PORT TOKEN`. Ways: connect, connect-async (by a worker thread), connect-poll (by a
  * polling thread), connect-orphan (by a worker, when the process's first thread is gone), connect-fixed (a socket that the ring alone
  * has), connect-linked (behind another request), sendmsg, send-to (with its address beside it), send-zc (without a copy of the bytes);
- * packet, vsock (has it make such a socket). ADDRESS is a Unix socket's where it begins with / or @ (an abstract name), and PORT nothing. Prints
+ * packet, packet-by-type (as an Internet socket of the type that the kernel takes for one), vsock (has it make such a socket). ADDRESS is a Unix socket's where it begins with / or @ (an abstract name), and PORT nothing. Prints
  * as reach does.
  */
 #define _GNU_SOURCE
@@ -87,11 +87,16 @@ static int is(const struct attempt *attempt, const char *way)
 
 static int make_socket(const struct attempt *attempt, struct ring *ring)
 {
-	struct io_uring_sqe sqe = {.opcode = OP_SOCKET, .fd = is(attempt, "packet") ? AF_PACKET : AF_VSOCK, .off = SOCK_STREAM};
+	struct io_uring_sqe sqe = {.opcode = OP_SOCKET, .fd = AF_VSOCK, .off = SOCK_STREAM};
 	int result;
 
-	if (is(attempt, "packet"))
+	if (is(attempt, "packet")) {
+		sqe.fd = AF_PACKET;
 		sqe.off = SOCK_DGRAM;
+	} else if (is(attempt, "packet-by-type")) {
+		sqe.fd = AF_INET;
+		sqe.off = SOCK_PACKET;
+	}
 	result = ring_do(ring, &sqe, 1);
 	return result == -EINVAL || result == -EAFNOSUPPORT ? NOT_HERE : result < 0 ? -result : 0;
 }
@@ -147,7 +152,7 @@ static int run(const struct attempt *attempt)
 
 	if (err)
 		return err;
-	if (is(attempt, "packet") || is(attempt, "vsock"))
+	if (!strncmp(attempt->way, "packet", 6) || is(attempt, "vsock"))
 		return make_socket(attempt, &ring);
 	return strncmp(attempt->way, "connect", 7) ? do_send(attempt, &ring) : do_connect(attempt, &ring);
 }
