@@ -63,9 +63,12 @@ const IPV6: readonly Range[] = [
   { kind: 'multicast', prefix: [0xff], length: 8 },
 ]
 
+/** IPv4 as it is here. */
+const MAPPED = { prefix: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff], length: 96 } as const
+
 /** IPv6 addresses that have an IPv4 address in them, and where; `not`: in Teredo's every bit is the other way round. */
 const CARRIERS: readonly { prefix: readonly number[]; length: number; at: number; not?: true }[] = [
-  { prefix: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff], length: 96, at: 12 },
+  { ...MAPPED, at: 12 },
   { prefix: [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0], length: 96, at: 12 },
   { prefix: [0x20, 0x02], length: 16, at: 2 },
   { prefix: [0x20, 0x01, 0, 0], length: 32, at: 12, not: true },
@@ -88,6 +91,27 @@ export function isIn(address: Uint8Array, { prefix, length }: { prefix: ArrayLik
   if (bits === 0) return true
   const mask = (0xff << (8 - bits)) & 0xff
   return ((address[whole] ?? 0) & mask) === ((prefix[whole] ?? 0) & mask)
+}
+
+/** A prefix as a compiled policy has it. */
+interface Prefix {
+  readonly prefix?: Uint8Array | null
+  readonly prefixLength?: number | null
+}
+
+/** Whether one of a rule's ranges of private addresses takes this address. A range of IPv6 takes no IPv4, however wide it is. */
+export function takesPrivate(
+  { allowPrivate }: { allowPrivate?: readonly Prefix[] | null },
+  address: Uint8Array,
+): boolean {
+  return (allowPrivate ?? []).some(({ prefix, prefixLength }) => {
+    const range = { prefix: prefix ?? [], length: prefixLength ?? 0 }
+    return range.prefix.length === ADDRESS_BYTES && isOfIpv4(range) === isIn(address, MAPPED) && isIn(address, range)
+  })
+}
+
+function isOfIpv4({ prefix, length }: { prefix: ArrayLike<number>; length: number }): boolean {
+  return length >= MAPPED.length && isIn(Uint8Array.from(prefix), MAPPED)
 }
 
 /** IPv4's four bytes as ::ffff:a.b.c.d; sixteen bytes stay as they are. */

@@ -2,7 +2,7 @@
  * What a policy's rules for hosts say where nothing is redirected: of a name that was answered on the wire, and of a connect to an address
  * that such an answer gave. It is the gateway's judgement, made afterwards for the record; nothing is refused by it.
  */
-import { isIn, specialKindOf } from '../base/special-addresses.js'
+import { specialKindOf, takesPrivate } from '../base/special-addresses.js'
 import {
   Decision,
   DnsMode,
@@ -102,12 +102,6 @@ function isNone(ports: readonly IPortRange[] | null | undefined): boolean {
 function fits(ports: readonly IPortRange[] | null | undefined, { port, protocol }: Destination): boolean {
   return (ports ?? []).some(
     (range) => (range.protocol ?? 0) === protocol && (range.first ?? 0) <= port && port <= (range.last ?? 0),
-  )
-}
-
-function takesPrivate(rule: IHostRule, address: Uint8Array): boolean {
-  return (rule.allowPrivate ?? []).some(({ prefix, prefixLength }) =>
-    isIn(address, { prefix: prefix ?? [], length: prefixLength ?? 128 }),
   )
 }
 

@@ -7,9 +7,8 @@
 import { CLASS_IN, RCODE, TYPE } from '../base/dns-codes.js'
 import type { DnsMessage, DnsQuestion, DnsRecord } from '../base/dns-message.js'
 import type { DnsName } from '../base/dns-name.js'
-import { mappedAddress, type SpecialKind, specialKindOf } from '../base/special-addresses.js'
+import { mappedAddress, type SpecialKind, specialKindOf, takesPrivate } from '../base/special-addresses.js'
 import type { IHostRule } from '../proto/codec.js'
-import { takesPrivate } from './host-table.js'
 import { strippedBinding } from './svcb.js'
 
 /** Of names that lead on to another one. */

@@ -3,7 +3,6 @@
  * has labels, however many rules there are, and that what the policy does not name is not allowed. Applies what the engine compiled;
  * what patterns mean is documented in policy.proto.
  */
-import { isIn } from '../base/special-addresses.js'
 import { HostForm, type ICompiledPolicy, type IHostPattern, type IHostRule, type IRule } from '../proto/codec.js'
 
 export interface AllowedHost {
@@ -75,13 +74,6 @@ export class HostTable {
       reason: reason || 'no rule of the policy names this host',
     }
   }
-}
-
-/** Whether one of the rules takes this special address (16 bytes). */
-export function takesPrivate(rule: IHostRule, address: Uint8Array): boolean {
-  return (rule.allowPrivate ?? []).some(({ prefix, prefixLength }) =>
-    isIn(address, { prefix: prefix ?? [], length: prefixLength ?? 128 }),
-  )
 }
 
 function put<T>(index: Index<T>, host: IHostPattern | null | undefined, value: T): void {

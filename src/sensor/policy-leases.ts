@@ -4,7 +4,7 @@
  * Which names may be asked is the gateway's; a denied address stays denied in the kernel, lease or not.
  */
 import { SluiceError } from '../base/error.js'
-import { ADDRESS_BYTES, isIn, specialKindOf } from '../base/special-addresses.js'
+import { ADDRESS_BYTES, specialKindOf, takesPrivate } from '../base/special-addresses.js'
 import type { Addon, BpfObject } from '../native/addon.js'
 import { ABI } from '../native/generated/abi.js'
 import type { ICompiledPolicy, IHostRule, ILease } from '../proto/codec.js'
@@ -208,12 +208,8 @@ function problemOf(addresses: readonly Uint8Array[], host: IHostRule, name: stri
 
 function addressProblem(address: Uint8Array, host: IHostRule, name: string): SluiceError | null {
   if (address.length !== ADDRESS_BYTES) return new SluiceError('USAGE', `lease: an address has ${ADDRESS_BYTES} bytes`)
-  const isMeant = (host.allowPrivate ?? []).some(
-    ({ prefix, prefixLength }) =>
-      prefix?.length === ADDRESS_BYTES && isIn(address, { prefix, length: prefixLength ?? 0 }),
-  )
   const special = specialKindOf(address)
-  if (isMeant || special === null) return null
+  if (special === null || takesPrivate(host, address)) return null
   return new SluiceError('USAGE', `lease: ${JSON.stringify(name)} leads to an address that is ${special}`, {
     hint: 'a rule can say allow_private',
   })

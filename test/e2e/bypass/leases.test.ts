@@ -157,6 +157,15 @@ describe.skipIf(skip)(`a sandbox whose policy allows one name ${reason}`, () => 
     expect(await connect(ALLOWED.v4)).toBe(0)
   })
 
+  it('gets no lease to a private address of IPv4 by a range of IPv6, however wide that is', async () => {
+    const [host] = namePolicy().hosts ?? []
+    const allowPrivate = [{ prefix: addressBytes('::'), prefixLength: 0 }]
+    await sandbox.apply(namePolicy({ hosts: [{ ...host, allowPrivate }] }))
+    await expect(put()).rejects.toThrow(/an address that is private/)
+    await put({ addresses: [addressBytes(ALLOWED.v6)] })
+    expect(await connect(ALLOWED.v4)).toBe(EPERM)
+  })
+
   it('gets no lease beyond what there is room for at one address, and keeps what it had', async () => {
     const many = Array.from({ length: 17 }, (_, index) => range(20_000 + index))
     const [host] = namePolicy().hosts ?? []
