@@ -1,4 +1,4 @@
-/** Makes the first file system of a guest: busybox, the few modules it takes to reach the host's files, and the script that does. */
+/** Makes the first file system of a guest: busybox, the few modules it takes to reach the host's files and to run tests, and the script that does. */
 import { spawnSync } from 'node:child_process'
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
@@ -6,7 +6,8 @@ import { fileURLToPath } from 'node:url'
 import { captureOrFail, StepFailure } from '../../scripts/run-command.mjs'
 import { withSbin } from './kernels.mjs'
 
-const MODULES = ['virtio_pci', 'virtiofs', 'overlay']
+/** The last is what tests make links of: nothing loads a module later. */
+const MODULES = ['virtio_pci', 'virtiofs', 'overlay', 'veth']
 const INIT = fileURLToPath(new URL('guest/init.sh', import.meta.url))
 const UNPACKERS = { xz: 'xz', zst: 'zstd', gz: 'gzip' }
 const MODULE_MAX_BYTES = 64 * 1024 * 1024
