@@ -1,30 +1,30 @@
 /**
- * rsyslog, syslog-ng and nats-server for the tests of the sinks, unpacked below build/: two system loggers can't both be installed, and none of the three
+ * rsyslog, syslog-ng, nats-server and kcat for the tests of the sinks, unpacked below build/: two system loggers can't both be installed, and none of the four
  * should be for a test, as its service would be started. Nothing of the system is changed; what they need beyond it is unpacked with them.
  */
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { hasCommand } from './needs.mjs'
 import { root } from './project.mjs'
 import { capture, StepFailure, say } from './run-command.mjs'
 
 const PLACE = join(root, 'build/receivers')
 /** Each by itself: they exclude each other. */
-const RECEIVERS = [['rsyslog', 'rsyslog-gnutls'], ['syslog-ng-core'], ['nats-server']]
-const PROGRAMS = ['rsyslogd', 'syslog-ng', 'nats-server']
+const RECEIVERS = [['rsyslog', 'rsyslog-gnutls'], ['syslog-ng-core'], ['nats-server'], ['kcat']]
+const PROGRAMS = ['sbin/rsyslogd', 'sbin/syslog-ng', 'sbin/nats-server', 'bin/kcat']
 
 /** Where there is no apt-get they are the system's. */
 export function hasReceivers() {
-  if (!hasCommand('apt-get')) return PROGRAMS.every(hasCommand)
+  if (!hasCommand('apt-get')) return PROGRAMS.every((program) => hasCommand(basename(program)))
   // A checkout may have those that were enough before.
-  return PROGRAMS.every((program) => existsSync(join(PLACE, 'usr/sbin', program)))
+  return PROGRAMS.every((program) => existsSync(join(PLACE, 'usr', program)))
 }
 
 export async function unpackReceivers() {
   if (hasReceivers()) return
   if (!hasCommand('apt-get')) {
     throw new StepFailure(
-      'setup: rsyslogd (with its module gtls), syslog-ng and nats-server are missing, for tests of the sinks',
+      'setup: rsyslogd (with its module gtls), syslog-ng, nats-server and kcat are missing, for tests of the sinks',
     )
   }
   const making = `${PLACE}.new`

@@ -139,6 +139,35 @@ const natsSink = z
     'must have one of credentialsFile, nkeyFile and tokenFile at most',
   )
 
+/** A topic's name, as a broker allows it. */
+const KAFKA_TOPIC = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/
+
+const kafkaSink = z
+  .strictObject({
+    ...common,
+    type: z.literal('kafka'),
+    /** host:port of some of one cluster: they tell of the others. */
+    brokers: z.array(z.string().max(300).regex(HOST_PORT, 'must be host:port')).min(1).max(16),
+    topic: z.string().regex(KAFKA_TOPIC, 'must be letters, digits, dots, hyphens and underscores, 249 at most'),
+    clientId: word.optional(),
+    sasl: z
+      .strictObject({
+        mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']),
+        username: word,
+        /** A file with the password. */
+        passwordFile: file,
+      })
+      .optional(),
+    /** So long for one answer of a broker. */
+    timeoutSeconds: seconds(600).optional(),
+    /** Wanted where this is there, though it be empty. */
+    tls: tls.optional(),
+  })
+  .refine(
+    ({ sasl, tls }) => sasl?.mechanism !== 'plain' || tls !== undefined,
+    'must have tls where sasl is plain: anyone on the way could read the password; `tls: {}` is enough',
+  )
+
 const alerts = {
   /** MEDIUM where nothing is said. */
   minSeverity: z.enum(SINK_SEVERITIES).optional(),
@@ -175,7 +204,14 @@ const slackSink = z.strictObject({
 const ALERT_SINKS = [alertmanagerSink, slackSink] as const
 const ALERT_TYPES: readonly string[] = ['alertmanager', 'slack']
 
-export const sinkSettings = z.discriminatedUnion('type', [fileSink, syslogSink, httpSink, natsSink, ...ALERT_SINKS])
+export const sinkSettings = z.discriminatedUnion('type', [
+  fileSink,
+  syslogSink,
+  httpSink,
+  natsSink,
+  kafkaSink,
+  ...ALERT_SINKS,
+])
 
 /** By name. */
 export const sinksSettings = z
@@ -197,6 +233,7 @@ export type FileSettings = z.output<typeof fileSink>
 export type SyslogSettings = z.output<typeof syslogSink>
 export type HttpSettings = z.output<typeof httpSink>
 export type NatsSettings = z.output<typeof natsSink>
+export type KafkaSettings = z.output<typeof kafkaSink>
 export type SinksSettings = z.output<typeof sinksSettings>
 export type TlsSettings = z.output<typeof tls>
 export type SinkSchema = (typeof SINK_SCHEMAS)[number]

@@ -50,7 +50,7 @@ async function start(config: SinksConfig, log: Log): Promise<RunningRole> {
       const transport = makeAlertTransport(settings, secrets, version)
       return new AlertSink({ ...parts, settings, folder, transport })
     }
-    const transport = makeTransport(settings, { secrets, version, sendDatagram })
+    const transport = makeTransport(settings, { secrets, version, sendDatagram, log })
     const underway = new Underway(folder, name)
     return new Sink({ ...parts, settings, underway, transport, renderer: new Renderer(settings, version, known) })
   })

@@ -14,6 +14,8 @@ export interface SinkSecrets {
   readonly url: string | null
   /** Of a user of NATS; null: none. */
   readonly nats: NatsIdentity | null
+  /** Of the user that `sasl` names; null: none. */
+  readonly password: string | null
   readonly tls: ConnectionOptions
 }
 
@@ -35,6 +37,7 @@ export function sinkSecrets(settings: SinkSettings): SinkSecrets {
     token: tokenFile === undefined ? null : token(tokenFile),
     url: 'urlFile' in settings ? secretUrl(settings.urlFile) : null,
     nats: settings.type === 'nats' ? natsIdentity(settings) : null,
+    password: settings.type === 'kafka' && settings.sasl ? password(settings.sasl.passwordFile) : null,
     tls: tlsOptions(tls ?? {}),
   }
 }
@@ -43,6 +46,14 @@ function token(file: string): string {
   const text = readOwnFile(file, 'token', true).toString('utf8').trim()
   if (/^[!-~]{1,8192}$/.test(text)) return text
   throw new SluiceError('USAGE', `the token ${file} must be one line of printable ASCII`)
+}
+
+function password(file: string): string {
+  const text = readOwnFile(file, 'password', true)
+    .toString('utf8')
+    .replace(/\r?\n$/, '')
+  if (/^[^\p{Cc}]{1,1024}$/u.test(text)) return text
+  throw new SluiceError('USAGE', `the password ${file} must be one line`)
 }
 
 function natsIdentity({ credentialsFile, nkeyFile }: NatsSettings): NatsIdentity | null {

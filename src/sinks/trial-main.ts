@@ -4,6 +4,7 @@
  */
 import { dropPrivileges } from '../base/drop-privileges.js'
 import { messageOf, reasonOf } from '../base/error.js'
+import { createLog } from '../base/log.js'
 import { derivedUuid } from '../base/uuid.js'
 import { loadAddon } from '../native/addon.js'
 import { fromBigInt, type IEvent, Severity } from '../proto/codec.js'
@@ -43,7 +44,9 @@ async function attempt({ settings, user, version }: Trial): Promise<string | nul
   const { kinds: _, minSeverity: __, ...open } = settings
   const item = new Renderer(open, version).item(testEvent())
   const sendDatagram = (path: string, text: string) => addon.sendDatagram(path, text)
-  const transport = makeTransport(settings, { secrets, version, sendDatagram })
+  // What it says is the one line below.
+  const log = createLog({ role: 'sinks', level: 'silent' })
+  const transport = makeTransport(settings, { secrets, version, sendDatagram, log })
   try {
     const {
       retry = [],

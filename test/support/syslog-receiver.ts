@@ -7,10 +7,10 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import type { CertFiles } from './certificates.js'
 import { freePort } from './free-port.js'
 import { patient } from './patience.js'
+import { LIBRARIES, LIBRARY_PATH, UNPACKED } from './receiver-places.js'
 
 export type SyslogProgram = 'rsyslog' | 'syslog-ng'
 
@@ -31,10 +31,6 @@ const READY_MS = patient(20_000)
 const STEP_MS = 20
 /** Of a message: more than any of ours. */
 const BYTES_MAX = 1024 * 1024
-const UNPACKED = fileURLToPath(new URL('../../build/receivers', import.meta.url))
-const MULTIARCH = `${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`
-/** As Debian has them, and then others. */
-const LIBRARIES = [`usr/lib/${MULTIARCH}`, `lib/${MULTIARCH}`, 'usr/lib/syslog-ng', 'usr/lib', 'usr/lib64']
 /** Between what the message is about and itself: in JSON it can't be. */
 const APART = '\t'
 
@@ -53,7 +49,7 @@ export async function startSyslog(program: SyslogProgram, folder: string, tls: C
   const [path, args] = (program === 'rsyslog' ? rsyslog : syslogNg)({ folder, port, out, tls })
   const child = spawn(path, args, {
     cwd: folder,
-    env: { ...process.env, LD_LIBRARY_PATH: LIBRARIES.map((library) => join(UNPACKED, library)).join(':') },
+    env: { ...process.env, LD_LIBRARY_PATH: LIBRARY_PATH },
     stdio: ['ignore', 'ignore', 'pipe'],
   })
   let said = ''

@@ -55,6 +55,7 @@ const LIBRARIES: ReadonlyMap<string, readonly string[]> = new Map([
   ['@grpc/grpc-js', ['proto/rpc.ts', 'proto/control-rpc.ts', 'proto/gateway-rpc.ts', 'proto/rpc-status.ts']],
   ['@nats-io/transport-node', ['sinks/nats/']],
   ['@nats-io/jetstream', ['sinks/nats/']],
+  ['kafkajs', ['sinks/kafka/']],
   ['execa', ['supervise/', 'cli/']],
   ['node:child_process', []],
 ])

@@ -40,7 +40,8 @@ export class SinkRig {
   start(settings: EventSinkSettings, transport?: Transport): Sink {
     const secrets = sinkSecrets(settings)
     return this.begun((parts) => {
-      const made = transport ?? makeTransport(settings, { secrets, version: VERSION, sendDatagram: () => {} })
+      const given = { secrets, version: VERSION, sendDatagram: () => {}, log: parts.log }
+      const made = transport ?? makeTransport(settings, given)
       const renderer = new Renderer(settings, VERSION)
       return new Sink({ ...parts, settings, underway: new Underway(this.folder, 's'), renderer, transport: made })
     })
