@@ -14,7 +14,8 @@ interface Lane {
 
 /**
  * Lanes run one after the other, by `order`. Those that are `alone` run one file at a time: they load BPF programs, make
- * cgroups and count events of the whole machine. The others take all CPUs; left to itself vitest spares one.
+ * cgroups and count events of the whole machine; one process has all of them, since most of a file's start is loading what the one before
+ * loaded. The others take all CPUs; left to itself vitest spares one.
  */
 const LANES: readonly Lane[] = [
   { name: 'unit', timeoutMs: SHORT_MS, alone: false, order: 1 },
@@ -41,6 +42,7 @@ export default defineConfig({
         testTimeout: lane.timeoutMs,
         hookTimeout: lane.timeoutMs,
         maxWorkers: lane.alone ? 1 : availableParallelism(),
+        isolate: !lane.alone,
         sequence: { groupOrder: lane.order },
       },
     })),

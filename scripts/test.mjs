@@ -9,8 +9,9 @@
  * Exit code 0 only when everything passed. With CI=true a skipped test is a failure: there, nothing may be missing.
  */
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join, relative } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
+import { compileAll } from '../test/support/compiled.mjs'
 import { build } from './build.mjs'
 import { hasCommand } from './needs.mjs'
 import { root } from './project.mjs'
@@ -23,6 +24,9 @@ const STDERR = join(root, 'build/test-results/stderr.log')
 const STDERR_TOLD_CHARS = 20_000
 const FAILURE_LINES = 25
 const VM_RESULTS = join(root, 'build/test-results/vm.json')
+const VM_OUTPUT = join(root, 'build/test-results/vm.log')
+/** Guests run beside the tests of the host, which wait much, and take what these leave of the CPUs. */
+const VM_NICENESS = 10
 /** With CI=true a test that took longer is named. */
 const SLOW_MS = 60_000
 /** What is said when nothing could be counted. */
@@ -62,14 +66,19 @@ async function runAll(vitestArgs, guests) {
     return { counts: NOTHING_RAN, failures: [], problems: ['no test ran: the project could not be built'] }
   }
   const problems = await timed('checks', runChecks)
+  mkdirSync(dirname(RESULTS), { recursive: true })
+  // What both use is made before either begins.
+  if (guests !== null) compileAll()
+  const inGuests = guests === null ? null : timed('guests', () => runGuests(guests))
   const { counts, failures, exitCode } = await timed('vitest', () => runVitest(vitestArgs))
   if (exitCode !== 0 && counts.failed === 0) {
     // No test to run, or an error outside of all tests.
     counts.failed = 1
     problems.push(`vitest ended with ${exitCode}: see above`)
   }
-  if (guests !== null) {
-    const counted = await timed('guests', () => runGuests(guests))
+  if (inGuests !== null) {
+    const counted = await inGuests
+    say(readFileSync(VM_OUTPUT, 'utf8').trimEnd())
     counts.passed += counted.passed
     counts.failed += counted.failed
     if (counted.failed > 0) failures.push(`${counted.failed} checks in guests: see the lines with ✗ above`)
@@ -86,10 +95,16 @@ async function timed(what, work) {
   return result
 }
 
-/** What left no counts failed before it could count. */
+/** What left no counts failed before it could count. What it said is in VM_OUTPUT. */
 async function runGuests(args) {
   rmSync(VM_RESULTS, { force: true })
-  const exitCode = await passThrough(process.execPath, [join(root, 'test/vm/run.mjs'), ...args], { cwd: root })
+  const run = [process.execPath, join(root, 'test/vm/run.mjs'), ...args]
+  const output = openSync(VM_OUTPUT, 'w')
+  const exitCode = await passThrough('nice', ['-n', String(VM_NICENESS), ...run], {
+    cwd: root,
+    stdio: ['ignore', output, output],
+  })
+  closeSync(output)
   try {
     const { passed, failed } = JSON.parse(readFileSync(VM_RESULTS, 'utf8'))
     return { passed, failed: exitCode !== 0 && failed === 0 ? 1 : failed }
@@ -115,7 +130,6 @@ async function runChecks() {
 }
 
 async function runVitest(args) {
-  mkdirSync(join(root, 'build/test-results'), { recursive: true })
   rmSync(RESULTS, { force: true })
   const vitest = join(root, 'node_modules/vitest/vitest.mjs')
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${RESULTS}`]

@@ -6,7 +6,7 @@ out=/run/sluice-vm-out
 export PATH="$SLUICE_NODE_DIR:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" HOME=/root
 # What tests want compiled, the host did.
 export SLUICE_TEST_NO_COMPILER=1
-export SLUICE_TEST_PATIENCE=5
+export SLUICE_TEST_PATIENCE=10
 mount -t tmpfs tmpfs /run
 mkdir -p $out /run/lock /dev/pts /dev/shm
 mount -t virtiofs out $out || busybox reboot -f
