@@ -59,6 +59,42 @@ static __always_inline bool is_of_cgroups(struct sock *sk, __u64 sandbox)
 	return found && found->id == sandbox;
 }
 
+/* Whether the sandbox may have one more; it is counted then. */
+static __always_inline bool count_lent(__u64 sandbox)
+{
+	__s64 none = 0, *count = bpf_map_lookup_elem(&sl_lent_counts, &sandbox);
+
+	if (!count) {
+		bpf_map_update_elem(&sl_lent_counts, &sandbox, &none, BPF_NOEXIST);
+		count = bpf_map_lookup_elem(&sl_lent_counts, &sandbox);
+	}
+	if (!count)
+		return false;
+	if (__sync_fetch_and_add(count, 1) < (__s64)SL_LENT_OF_ONE)
+		return true;
+	__sync_fetch_and_add(count, -1);
+	return false;
+}
+
+/* False where there is no room, for it or for any. What was another sandbox's before is this one's now. */
+static __always_inline bool keep_lent(__u64 key, const struct sl_lent *lent)
+{
+	struct sl_lent *before = bpf_map_lookup_elem(&sl_lent, &key);
+	__u64 sandbox = lent->owner.sandbox;
+
+	if (before && before->owner.sandbox == sandbox)
+		return !bpf_map_update_elem(&sl_lent, &key, lent, BPF_ANY);
+	if (!count_lent(sandbox))
+		return false;
+	if (before)
+		uncount_lent(before->owner.sandbox);
+	if (!bpf_map_update_elem(&sl_lent, &key, lent, before ? BPF_EXIST : BPF_NOEXIST))
+		return true;
+	/* Another thread has just noted it, or removed what was noted: how many there are is not told by this one. */
+	uncount_lent(sandbox);
+	return !bpf_map_update_elem(&sl_lent, &key, lent, BPF_ANY);
+}
+
 /* False for a socket that the sandbox must not have: one that no hook could judge, or one that there is no room to note. */
 static __always_inline bool note_socket(struct lent_walk *walk, struct file *file)
 {
@@ -66,7 +102,6 @@ static __always_inline bool note_socket(struct lent_walk *walk, struct file *fil
 	struct socket *socket;
 	struct sock *sk;
 	__u16 family, protocol;
-	__u64 key;
 
 	if ((BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
 		return true;
@@ -84,8 +119,7 @@ static __always_inline bool note_socket(struct lent_walk *walk, struct file *fil
 	if (!is_inet(family))
 		return true;
 	walk->lent.inode = BPF_CORE_READ(file, f_inode, i_ino);
-	key = (__u64)sk;
-	return !bpf_map_update_elem(&sl_lent, &key, &walk->lent, BPF_ANY);
+	return keep_lent((__u64)sk, &walk->lent);
 }
 
 static long note_descriptor(__u32 bit, void *context)
@@ -138,7 +172,8 @@ static __always_inline void fill_lent_owner(struct sl_event_hdr *owner, struct t
 
 static __always_inline bool is_enforced(__u64 sandbox)
 {
-	struct policy_now policy;
+	/* The compiler may look at the flags before it knows whether there are any. */
+	struct policy_now policy = {};
 
 	return policy_of(sandbox, &policy) && policy.flags & SL_POLICY_ENFORCED;
 }

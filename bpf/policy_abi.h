@@ -6,6 +6,8 @@
 #ifndef SLUICE_POLICY_ABI_H
 #define SLUICE_POLICY_ABI_H
 
+#include "event_abi.h"
+
 #define SL_GENERATION_HELD 0xffffffffu /* of an entry with SL_POLICY_HELD, and of no policy */
 #define SL_POLICIES_MAX 16384u /* entries of sl_policies and of sl_sandbox_policies */
 #define SL_PORTS_MAX 8u /* port ranges of one prefix */
@@ -17,6 +19,8 @@
 #define SL_UNIX_BOUND_MAX 131072u /* entries of sl_unix_bound */
 #define SL_UNIX_SLOTS 1024u /* of those, for one sandbox */
 #define SL_UNIX_WAYS 4u /* slots that one name can be in */
+#define SL_LENT_MAX 65536u /* entries of sl_lent; one more is not let in */
+#define SL_LENT_OF_ONE 4096u /* of those, for one sandbox */
 
 enum sl_verdict {
 	SL_VERDICT_NONE = 0, /* nobody judged it */
@@ -149,6 +153,15 @@ struct sl_unix_slot {
 struct sl_unix_bound {
 	__u64 sock; /* the kernel's address of it: another socket can be there later */
 	__u64 inode; /* of the socket, in the file system of sockets: which tells them apart */
+};
+
+/*
+ * sl_lent: hash by the address of the kernel's socket. Sockets of somebody else's that came into a sandbox, until their first packet. Written
+ * by the kernel side; sl_lent_counts has how many each sandbox has there. What is left of sandboxes that are over, user space removes.
+ */
+struct sl_lent {
+	struct sl_event_hdr owner; /* the task that it came to */
+	__u64 inode; /* of the socket's file: another socket may have the address later */
 };
 
 _Static_assert(sizeof(struct sl_program_key) == 32, "sl_program_key");

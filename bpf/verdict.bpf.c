@@ -181,6 +181,13 @@ static __always_inline bool is_sender_current(struct bpf_sock *by, const struct 
 	return packet->is_of_socket;
 }
 
+/* Of several at once, who removes it counts it. */
+static __always_inline void forget_lent(__u64 key, __u64 sandbox)
+{
+	if (!bpf_map_delete_elem(&sl_lent, &key))
+		uncount_lent(sandbox);
+}
+
 /* Whose a socket is that came in from outside and sends for the first time; 0: nobody's. */
 static __always_inline __u64 claim_lent(struct bpf_sock *sk, struct sl_socket **ret_socket)
 {
@@ -194,7 +201,7 @@ static __always_inline __u64 claim_lent(struct bpf_sock *sk, struct sl_socket **
 		return 0;
 	/* One that nobody has open any more sends what is left in it, and has been this one all along: an earlier one sent before that. */
 	if (BPF_CORE_READ(whole, sk_socket) && BPF_CORE_READ(whole, sk_socket, file, f_inode, i_ino) != lent->inode) {
-		bpf_map_delete_elem(&sl_lent, &key);
+		forget_lent(key, lent->owner.sandbox);
 		return 0;
 	}
 	sandbox = lent->owner.sandbox;
@@ -202,7 +209,7 @@ static __always_inline __u64 claim_lent(struct bpf_sock *sk, struct sl_socket **
 	if (socket) {
 		socket->owner = lent->owner;
 		__builtin_memset(&socket->program, 0, sizeof(socket->program));
-		bpf_map_delete_elem(&sl_lent, &key);
+		forget_lent(key, sandbox);
 	}
 	*ret_socket = socket;
 	return sandbox;

@@ -14,7 +14,6 @@
 #define REFUSE 0 /* the call fails with EPERM; a packet is dropped */
 #define LET_THROUGH 1
 
-#define LENT_MAX 65536 /* one more is not let in */
 #define NETLINK_USERSOCK 2
 
 /* include/linux/sched.h: threads of a process that the kernel runs for it, which no fork tells of */
@@ -45,20 +44,31 @@ struct {
 	__type(value, struct sl_socket);
 } sl_sockets SEC(".maps");
 
-/* A socket of somebody else's that came into a sandbox (lent.bpf.h), until its first packet. */
-struct sl_lent {
-	struct sl_event_hdr owner; /* the task that it came to, as sl_socket's */
-	__u64 inode; /* of the socket's file: another socket may have the address later */
-};
-
-/* Key: the address of the kernel's socket. */
+/* Key: the address of the kernel's socket (lent.bpf.h). */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, LENT_MAX);
+	__uint(max_entries, SL_LENT_MAX);
 	__type(key, __u64);
 	__type(value, struct sl_lent);
 } sl_lent SEC(".maps");
+
+/* How many of them each sandbox has: nobody takes the others' room. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, SL_POLICIES_MAX);
+	__type(key, __u64);
+	__type(value, __s64);
+} sl_lent_counts SEC(".maps");
+
+static __always_inline void uncount_lent(__u64 sandbox)
+{
+	__s64 *count = bpf_map_lookup_elem(&sl_lent_counts, &sandbox);
+
+	if (count)
+		__sync_fetch_and_add(count, -1);
+}
 
 /* The place of the current task; of a thread that the kernel runs for a process, that of its leader. NULL: not ours. */
 static __always_inline struct sl_pending_connect *place_of_current(void)

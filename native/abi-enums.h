@@ -182,6 +182,7 @@
 	L(SL_UNIX_RULES_MAX)    \
 	L(SL_UNIX_NAME_MAX)     \
 	L(SL_LEASE_PORTS_MAX)   \
+	L(SL_LENT_OF_ONE)       \
 	L(SL_LIMITED_MAX)       \
 	L(SL_HELD_MAX)          \
 	L(SL_HELD_OF_SANDBOX_MAX)

@@ -359,6 +359,10 @@
 	F(sl_unix_bound, sock)              \
 	F(sl_unix_bound, inode)             \
 	E(sl_unix_bound)                    \
+	S(sl_lent)                          \
+	F(sl_lent, owner)                   \
+	F(sl_lent, inode)                   \
+	E(sl_lent)                          \
 	S(sl_lease_key)                     \
 	F(sl_lease_key, sandbox)            \
 	F(sl_lease_key, addr)               \

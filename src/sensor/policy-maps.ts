@@ -7,6 +7,7 @@ import { SluiceError } from '../base/error.js'
 import type { Addon, BpfObject, NativeError } from '../native/addon.js'
 import { ABI } from '../native/generated/abi.js'
 import type { ICompiledPolicy } from '../proto/codec.js'
+import { LeftBehind } from './left-behind.js'
 import { holdsFound, sandboxKey } from './map-values.js'
 import type { PolicyPrograms } from './policy-programs.js'
 import { policyFlags } from './policy-table.js'
@@ -30,6 +31,7 @@ export class PolicyMaps {
   readonly #tables: PolicyTables
   readonly #unix: PolicyUnix
   readonly #programs: PolicyPrograms
+  readonly #leftBehind: LeftBehind
   /** As the kernel has them: nobody else writes there. */
   readonly #entries: Map<bigint, SandboxPolicy>
   #lastGeneration = 0
@@ -41,6 +43,7 @@ export class PolicyMaps {
     this.#object = object
     this.#programs = programs
     this.#unix = new PolicyUnix(object)
+    this.#leftBehind = new LeftBehind(object, (sandbox) => this.#entries.has(sandbox))
     this.#entries = readEntries(object)
     this.#holdsFound = mayHoldFound(object)
     const inUse = [...this.#entries.values()]
@@ -120,7 +123,7 @@ export class PolicyMaps {
     this.#entries.delete(sandbox)
     if (this.#entries.size === 0) this.#setPoliced(false)
     this.#letGo(before)
-    this.#unix.sweepLater((each) => this.#entries.has(each))
+    this.#leftBehind.sweepLater()
   }
 
   /** What is left of sandboxes that are no more, and of policies that a sensor died over. */
@@ -128,7 +131,7 @@ export class PolicyMaps {
     const keys = this.#object.keys('sl_sandbox_policies').map((key) => key.readBigUInt64LE())
     for (const sandbox of keys) if (!sandboxes.has(sandbox)) this.forget(sandbox)
     this.#tables.removeUnused()
-    this.#unix.sweepLater((each) => this.#entries.has(each))
+    this.#leftBehind.sweepLater()
     const generations = new Set([...this.#entries.values()].map(({ generation }) => generation))
     this.#unix.removeAllBut(generations)
     this.#programs.removeAllBut(generations)

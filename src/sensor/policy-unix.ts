@@ -13,14 +13,12 @@ const RULES_MAX = 4_096
 const NAME_MAX = ABI.limits.SL_UNIX_NAME_MAX
 /** A hook that has read which policy it is must still find its names. */
 const RETIRE_MS = 1_000
-const SWEEP_MS = 5_000
 const AT_SIGN = 0x40
 const SLASH = 0x2f
 
 export class PolicyUnix {
   readonly #object: BpfObject
   readonly #keys = new Map<number, Buffer[]>()
-  #sweeping: NodeJS.Timeout | null = null
 
   /** With what an earlier sensor left. @param object the core object, loaded */
   constructor(object: BpfObject) {
@@ -66,25 +64,6 @@ export class PolicyUnix {
 
   removeAllBut(generations: ReadonlySet<number>): void {
     for (const generation of [...this.#keys.keys()]) if (!generations.has(generation)) this.remove(generation)
-  }
-
-  /** Sandboxes have ended: what they gave names to is nobody's. All that ended meanwhile in one go. */
-  sweepLater(isHeld: (sandbox: bigint) => boolean): void {
-    this.#sweeping ??= setTimeout(() => {
-      this.#sweeping = null
-      try {
-        this.#sweep(isHeld)
-      } catch {
-        // The object is closed by now: the next sensor does it.
-      }
-    }, SWEEP_MS).unref()
-  }
-
-  #sweep(isHeld: (sandbox: bigint) => boolean): void {
-    for (const key of this.#object.keys('sl_unix_bound')) {
-      const sandbox = key.readBigUInt64LE(ABI.structs.sl_unix_slot.fields.sandbox)
-      if (!isHeld(sandbox)) this.#object.delete('sl_unix_bound', key)
-    }
   }
 
   #keep(key: Buffer): void {

@@ -4,13 +4,25 @@
  */
 import { execFileSync } from 'node:child_process'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { type Attempt, HELD, openForAll, type Pair, reachBy, script, type Way } from '../../support/bypass.js'
+import { ABI } from '../../../src/native/generated/abi.js'
+import {
+  type Attempt,
+  HELD,
+  lastNumber,
+  openForAll,
+  type Pair,
+  reachBy,
+  script,
+  type Way,
+} from '../../support/bypass.js'
 import { net, TCP, testPolicy, UDP } from '../../support/policed-sandbox.js'
 import { privileged } from '../../support/privileged.js'
 import { ALLOWED, PORT } from '../../support/test-network.js'
 
 const { skip, reason } = privileged('bpf')
 const LENT = script('lent_socket.py')
+const MANY = script('lent_many.py')
+const LENT_MAX = ABI.limits.SL_LENT_OF_ONE
 const TRIES_MS = 180_000
 /** What the kernel gives to what is kept with each socket, in bytes; of one network namespace since 6.8, else of the machine. */
 const ROOM = 'net.core.optmem_max'
@@ -73,5 +85,16 @@ describe.skipIf(skip)(`a sandbox that comes by a socket from outside ${reason}`,
     } finally {
       inside('sysctl', '-q', '-w', `${ROOM}=${before}`)
     }
+  }, 60_000)
+})
+
+describe.skipIf(skip)(`a sandbox that comes by very many sockets from outside ${reason}`, () => {
+  const bypass = openForAll()
+
+  it('gets as many as are noted for one sandbox, and those that follow end who takes them', async () => {
+    const { sandbox } = bypass()
+    const { out } = await sandbox.run(['python3', MANY, String(LENT_MAX + 50), sandbox.cgroup], { outside: true })
+    expect(lastNumber(out)).toBe(LENT_MAX)
+    expect(await bypass().pair(reachBy(bypass().program('reach'), 'tcp'))).toEqual(HELD)
   }, 60_000)
 })
