@@ -1,9 +1,7 @@
 /** The connection of a command to the node's agent. Guards that whoever has no agent, or may not use it, is told so in one line. */
 import { SluiceError } from '../base/error.js'
 import { type ControlClient, connectControl } from '../proto/rpc.js'
-import { forbidden, probeAgent } from './agent-probe.js'
-
-const CONNECT_DEADLINE_MS = 5_000
+import { CONTROL_DEADLINE_MS, forbidden, probeAgent } from './agent-probe.js'
 
 /** Throws IO where no agent answers, PRIVILEGE where this user may not use it. */
 export async function connectAgent(path: string): Promise<ControlClient> {
@@ -12,5 +10,5 @@ export async function connectAgent(path: string): Promise<ControlClient> {
   if (answer === 'nobody') {
     throw new SluiceError('IO', `no agent answers at ${path}`, { hint: 'start it: `sluice agent`' })
   }
-  return connectControl(path, CONNECT_DEADLINE_MS)
+  return connectControl(path, CONTROL_DEADLINE_MS)
 }

@@ -7,6 +7,8 @@ import net from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { errnoCode, SluiceError } from '../base/error.js'
 
+/** For an engine that is there to take a connection: a sandbox that forks as fast as it can takes its turns, and whoever asks wants to stop that. */
+export const CONTROL_DEADLINE_MS = 20_000
 const PROBE_DEADLINE_MS = 2_000
 /** An agent starts an engine that died again after a moment, or after some seconds if it is not the first time. */
 const BACK_DEADLINE_MS = 10_000

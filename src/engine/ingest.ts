@@ -27,7 +27,7 @@ import type { PipelineState } from './pipeline-state.js'
 import { SensorCommands } from './sensor-commands.js'
 
 /** From the opened call to Hello. */
-export const HELLO_DEADLINE_MS = 5_000
+export const HELLO_DEADLINE_MS = 15_000
 /** How long what comes is kept for the readers of an earlier engine's sessions. */
 export const READERS_DEADLINE_MS = 10_000
 /** Kept for them. A sensor has no more underway that is not acknowledged; from one that has, nothing is read. */

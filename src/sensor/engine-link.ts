@@ -17,6 +17,7 @@ import {
 import type { UplinkCall } from '../proto/rpc.js'
 import type { Outbox } from './outbox.js'
 
+/** At least; where more is left to connect, so much. */
 const WELCOME_DEADLINE_MS = 5_000
 /** Of one attempt to connect, but for the first one. */
 const ATTEMPT_MS = 2_000
@@ -69,18 +70,18 @@ export class EngineLink {
       call.end()
       return
     }
-    await this.#introduce(call)
+    await this.#introduce(call, Math.max(deadlineMs, WELCOME_DEADLINE_MS))
   }
 
   /** Says who we are and waits to be taken; goes on behind the batch that the engine names. */
-  #introduce(call: UplinkCall): Promise<void> {
+  #introduce(call: UplinkCall, deadlineMs: number): Promise<void> {
     return new Promise((resolve, reject) => {
       let isLate = false
       const late = setTimeout(() => {
         isLate = true
-        reject(new SluiceError('PROTOCOL', `the engine did not answer within ${WELCOME_DEADLINE_MS} ms`))
+        reject(new SluiceError('PROTOCOL', `the engine did not answer within ${deadlineMs} ms`))
         call.end()
-      }, WELCOME_DEADLINE_MS)
+      }, deadlineMs)
       call.onMessage((message) => {
         if (message.welcome) {
           if (isLate || this.#stopping.signal.aborted) return

@@ -25,6 +25,8 @@ import { SELF } from './control-handler.js'
 import { patient } from './patience.js'
 
 const READY_DEADLINE_MS = patient(20_000)
+/** To its engine. */
+const CONNECT_MS = patient(10_000)
 const SPOOL_BYTES = 16 * 1024 * 1024
 const RESULT_DEADLINE_MS = patient(45_000)
 const STEP_MS = 5
@@ -155,7 +157,15 @@ export function startSensor({ config, ...dirs }: SensorOptions): Promise<Role> {
   return startRole({
     name: 'sensor',
     main: new URL(`file://${fileURLToPath(MAIN)}`),
-    config: { logLevel: 'warn', flushMs: { priority: 1, bulk: 5 }, ringBytes: RING_BYTES, spool, ...dirs, ...config },
+    config: {
+      logLevel: 'warn',
+      flushMs: { priority: 1, bulk: 5 },
+      ringBytes: RING_BYTES,
+      connectMs: CONNECT_MS,
+      spool,
+      ...dirs,
+      ...config,
+    },
     readyDeadlineMs: READY_DEADLINE_MS,
   })
 }

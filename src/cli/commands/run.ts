@@ -16,7 +16,7 @@ import type { ControlClient } from '../../proto/rpc.js'
 import { startOwnStack } from '../../supervise/own-stack.js'
 import { type PolicyFile, readPolicyFiles } from '../../supervise/policy-files.js'
 import type { JournalPlace } from '../../supervise/stack-parts.js'
-import { agentIsBack } from '../agent-probe.js'
+import { agentIsBack, CONTROL_DEADLINE_MS } from '../agent-probe.js'
 import type { ResolverAddress } from '../config/node-config.js'
 import { neutralise } from '../display-text.js'
 import { type ColorMode, commandEnvironment, ENGINE_USER, type Environment, GATEWAY_USER } from '../environment.js'
@@ -36,7 +36,6 @@ import { relaySignals, type SignalRelay } from '../run/signals.js'
 import { type AgentSocket, chooseStack } from '../run/stack-choice.js'
 
 const RUNTIME_DIR = '/run/sluice'
-const CONNECT_DEADLINE_MS = 10_000
 const SIGNAL_BASE = 128
 const AS_ROOT = 'root: the command runs as root, which can undo the watching; use --user'
 const ROOT_UID = 0
@@ -190,7 +189,7 @@ async function agentStack(controlSocket: string): Promise<Stack> {
 
 async function connectedTo({ controlSocket }: Stack): Promise<ControlClient> {
   const { connectControl } = await loadParts()
-  return connectControl(controlSocket, CONNECT_DEADLINE_MS)
+  return connectControl(controlSocket, CONTROL_DEADLINE_MS)
 }
 
 function plannedRun({ options, policy, sources }: Prepared): PlannedRun {
@@ -275,7 +274,7 @@ async function runOnStack(
 /** Null where no engine takes the place of the one that died. */
 async function nextEngine(stack: Stack, parts: Parts): Promise<Awaited<ReturnType<Parts['connectControl']>> | null> {
   if (!(await stack.engineBack())) return null
-  return await parts.connectControl(stack.controlSocket, CONNECT_DEADLINE_MS).catch(() => null)
+  return await parts.connectControl(stack.controlSocket, CONTROL_DEADLINE_MS).catch(() => null)
 }
 
 /** What can't be put in order is told; it does not change the exit code. */
