@@ -12,6 +12,8 @@ import { setup } from './setup.mjs'
 const PARTS = ['bin', 'dist', 'build/Release', 'proto', 'LICENSE', 'README.md', 'CHANGELOG.md']
 /** Dependencies because `npm install` of a checkout builds the addon; the built addon needs none of them. */
 const BUILD_ONLY = ['cmake-js', 'node-addon-api', 'node-api-headers']
+/** In dist/ as far as it is needed; it would bring 25 MB of what is not. */
+const BUNDLED = ['@opentelemetry/otlp-transformer']
 /** Sources, and binaries for other systems. */
 const SQLITE = 'node_modules/@photostructure/sqlite'
 const OF_OTHERS = [
@@ -44,7 +46,7 @@ async function fill(dir) {
   for (const file of ['package.json', 'package-lock.json']) cpSync(join(root, file), join(dir, file))
   const quiet = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']
   await npm(dir, ['ci', '--omit=dev', ...quiet])
-  await npm(dir, ['uninstall', '--no-save', '--omit=dev', ...quiet, ...BUILD_ONLY])
+  await npm(dir, ['uninstall', '--no-save', '--omit=dev', ...quiet, ...BUILD_ONLY, ...BUNDLED])
   for (const part of OF_OTHERS) rmSync(join(dir, SQLITE, part), { recursive: true, force: true })
   rmSync(join(dir, 'package-lock.json'))
   // What is left of it is what Node reads: that the code is made of modules, and which version it is.

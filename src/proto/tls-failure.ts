@@ -60,10 +60,15 @@ const KNOWN: readonly Known[] = [
 
 /** `details`: of the status that a call ended with for want of a connection. */
 export function tlsFailure(where: string, details: string, files: TlsFiles): SluiceError {
-  const reason = (UNTOLD.exec(details)?.[1] ?? details).replaceAll(/\s+/g, ' ').slice(0, REASON_CHARS_MAX)
+  const reason = lastError(details)
   const known = KNOWN.find(({ like }) => like.test(details))
   if (known === undefined) return new SluiceError('IO', `no connection to the engine at ${where}: ${reason}`)
   return new SluiceError('IO', known.message(where, files, reason), { hint: known.hint })
+}
+
+/** What went wrong on the way, of all that grpc-js says of it. */
+export function lastError(details: string): string {
+  return (UNTOLD.exec(details)?.[1] ?? details).replaceAll(/\s+/g, ' ').slice(0, REASON_CHARS_MAX)
 }
 
 /** It took the connection, or not even that, and said nothing. */

@@ -101,7 +101,7 @@ export function outcome(errno: number): OcsfPart {
   return { ...status(errno === EINPROGRESS ? 0 : 2), ...known }
 }
 
-function errorName(errno: number): string {
+export function errorName(errno: number): string {
   try {
     return getSystemErrorName(-errno)
   } catch {

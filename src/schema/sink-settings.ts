@@ -168,6 +168,54 @@ const kafkaSink = z
     'must have tls where sasl is plain: anyone on the way could read the password; `tls: {}` is enough',
   )
 
+/** Of requests: those of HTTP itself and of gRPC are not for a configuration, and values in `-bin` are no text. */
+const OTLP_HEADER =
+  /^(?!(content-|grpc-|(host|connection|te|transfer-encoding|upgrade|user-agent)$))[a-z0-9_.-]{1,128}(?<!-bin)$/
+/** Printable ASCII, which is what both HTTP and gRPC carry. */
+const OTLP_HEADER_VALUE = /^[!-~]([ -~]{0,4094}[!-~])?$/
+
+export function isOtlpHeader(name: string, value: string): boolean {
+  return OTLP_HEADER.test(name) && OTLP_HEADER_VALUE.test(value)
+}
+
+const otlpHeader = z
+  .string()
+  .regex(OTLP_HEADER, 'must be small letters, digits, hyphens, dots and underscores, and none of HTTP’s own or gRPC’s')
+const OTEL_NAME = /^[a-z][a-z0-9_.]{0,127}$/
+
+const otlpSink = z
+  .strictObject({
+    ...common,
+    /** CEF is no JSON. */
+    schema: z.enum(['native', 'ocsf', 'ecs']).optional(),
+    type: z.literal('otlp'),
+    transport: z.enum(['grpc', 'http']),
+    /** Of http without a path: /v1/logs comes behind it. Of grpc: a host and a port. */
+    url: z
+      .url({ protocol: /^https?$/ })
+      .max(4_096)
+      .refine((text) => new URL(text).username === '' && new URL(text).password === '', 'must be without a password'),
+    headers: z.record(otlpHeader, z.string().regex(OTLP_HEADER_VALUE, 'must be printable ASCII')).optional(),
+    /** A file with lines of `name: value`, for those that are secrets. */
+    headersFile: file.optional(),
+    /** A file with what goes into the Authorization header behind `Bearer`. */
+    tokenFile: file.optional(),
+    /** True where nothing is said. */
+    gzip: z.boolean().optional(),
+    /** Attributes of the node: `k8s.cluster.name`, `deployment.environment.name`. */
+    resource: z
+      .record(z.string().regex(OTEL_NAME, 'must be small letters, digits, dots and underscores'), word)
+      .optional(),
+    /** So long for one answer. */
+    timeoutSeconds: seconds(600).optional(),
+    tls: tls.optional(),
+  })
+  .refine(({ url, tls }) => tls === undefined || url.startsWith('https:'), 'must have an https url where tls is')
+  .refine(
+    ({ url, transport }) => transport !== 'grpc' || ['', '/'].includes(new URL(url).pathname),
+    'must have a url without a path where transport is grpc',
+  )
+
 const alerts = {
   /** MEDIUM where nothing is said. */
   minSeverity: z.enum(SINK_SEVERITIES).optional(),
@@ -210,6 +258,7 @@ export const sinkSettings = z.discriminatedUnion('type', [
   httpSink,
   natsSink,
   kafkaSink,
+  otlpSink,
   ...ALERT_SINKS,
 ])
 
@@ -234,6 +283,7 @@ export type SyslogSettings = z.output<typeof syslogSink>
 export type HttpSettings = z.output<typeof httpSink>
 export type NatsSettings = z.output<typeof natsSink>
 export type KafkaSettings = z.output<typeof kafkaSink>
+export type OtlpSettings = z.output<typeof otlpSink>
 export type SinksSettings = z.output<typeof sinksSettings>
 export type TlsSettings = z.output<typeof tls>
 export type SinkSchema = (typeof SINK_SCHEMAS)[number]

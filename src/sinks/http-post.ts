@@ -16,6 +16,8 @@ const SCHEMES = { bearer: 'Bearer', splunk: 'Splunk', apikey: 'ApiKey', basic: '
 
 export interface Answer {
   readonly status: number
+  /** As the receiver says. */
+  readonly type: string
   readonly bytes: Buffer
   readonly body: string
   /** Null: it does not say. */
@@ -102,5 +104,6 @@ async function readAnswer(answer: IncomingMessage): Promise<Answer> {
   }
   const bytes = Buffer.concat(chunks)
   const retryAfterMs = afterMs(answer.headers['retry-after'])
-  return { status: answer.statusCode ?? 0, bytes, body: bytes.toString('utf8'), retryAfterMs }
+  const type = answer.headers['content-type'] ?? ''
+  return { status: answer.statusCode ?? 0, type, bytes, body: bytes.toString('utf8'), retryAfterMs }
 }

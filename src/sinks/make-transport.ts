@@ -5,6 +5,7 @@ import { FileTransport } from './file-transport.js'
 import { HttpTransport } from './http-transport.js'
 import { KafkaTransport } from './kafka/kafka-transport.js'
 import { NatsTransport } from './nats/nats-transport.js'
+import { OtlpTransport } from './otlp/otlp-transport.js'
 import type { SinkSecrets } from './secrets.js'
 import { type SendDatagram, SyslogDatagrams, SyslogStream } from './syslog-transport.js'
 import type { Transport } from './transport.js'
@@ -31,6 +32,8 @@ export function makeTransport(
       return new NatsTransport(settings, secrets, version)
     case 'kafka':
       return new KafkaTransport(settings, secrets, log)
+    case 'otlp':
+      return new OtlpTransport(settings, { secrets, version, log })
     case 'http':
       return new HttpTransport(settings, secrets, version)
   }

@@ -5,7 +5,7 @@
 import type { ConnectionOptions } from 'node:tls'
 import { SluiceError } from '../base/error.js'
 import { readOwnFile, TLS_MIN_VERSION } from '../proto/tls-files.js'
-import type { NatsSettings, SinkSettings, TlsSettings } from '../schema/sink-settings.js'
+import { isOtlpHeader, type NatsSettings, type SinkSettings, type TlsSettings } from '../schema/sink-settings.js'
 
 export interface SinkSecrets {
   /** Null: none is sent. */
@@ -16,6 +16,8 @@ export interface SinkSecrets {
   readonly nats: NatsIdentity | null
   /** Of the user that `sasl` names; null: none. */
   readonly password: string | null
+  /** Of requests, by name. */
+  readonly headers: Readonly<Record<string, string>>
   readonly tls: ConnectionOptions
 }
 
@@ -38,6 +40,7 @@ export function sinkSecrets(settings: SinkSettings): SinkSecrets {
     url: 'urlFile' in settings ? secretUrl(settings.urlFile) : null,
     nats: settings.type === 'nats' ? natsIdentity(settings) : null,
     password: settings.type === 'kafka' && settings.sasl ? password(settings.sasl.passwordFile) : null,
+    headers: settings.type === 'otlp' && settings.headersFile ? headers(settings.headersFile) : {},
     tls: tlsOptions(tls ?? {}),
   }
 }
@@ -69,6 +72,22 @@ function natsIdentity({ credentialsFile, nkeyFile }: NatsSettings): NatsIdentity
   const text = readOwnFile(nkeyFile, 'nkey', true).toString('utf8').trim()
   if (NKEY_SEED.test(text)) return { kind: 'nkey', text }
   throw new SluiceError('USAGE', `the nkey ${nkeyFile} must be one line with a user's seed, which begins with SU`)
+}
+
+function headers(file: string): Record<string, string> {
+  const lines = readOwnFile(file, 'headers', true).toString('utf8').split('\n')
+  const found: Record<string, string> = {}
+  for (const [at, line] of lines.entries()) {
+    if (line.trim() === '' || line.startsWith('#')) continue
+    const [, name = '', value = ''] = /^([^:]*):(.*)$/.exec(line) ?? []
+    // What it says is not told.
+    if (!isOtlpHeader(name.trim().toLowerCase(), value.trim())) {
+      const hint = 'a line is `name: value` in printable ASCII, and none of HTTP’s own headers'
+      throw new SluiceError('USAGE', `line ${at + 1} of the headers ${file} can't be sent`, { hint })
+    }
+    found[name.trim().toLowerCase()] = value.trim()
+  }
+  return found
 }
 
 function secretUrl(file: string): string {

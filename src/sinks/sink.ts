@@ -175,10 +175,10 @@ export class Sink {
     while (left.length > 0) {
       if (this.work.isGivenUp) return false
       const outcome = await this.attempt(left)
-      const { retry = [], dead = [] } = outcome
+      const { retry = [], dead = [], unnamed } = outcome
       if (this.work.isGivenUp && retry.length > 0) return false
       this.putAside(dead)
-      this.counts.delivered += left.length - retry.length - dead.length
+      this.counts.delivered += left.length - retry.length - dead.length - this.lost(unnamed)
       left = retry
       if (outcome.split === true && retry.length > 1) {
         const middle = Math.ceil(retry.length / 2)
@@ -196,6 +196,19 @@ export class Sink {
     } catch (error) {
       return { retry: items, reason: reasonOf(error) }
     }
+  }
+
+  /** How many. They are counted, and that is all that is known of them. */
+  private lost({ count, reason }: NonNullable<Outcome['unnamed']> = { count: 0, reason: '' }): number {
+    this.counts.dead += count
+    if (count > 0) {
+      const told = reason.slice(0, REASON_CHARS_MAX)
+      this.parts.log.error(
+        { sink: this.name, count, reason: told },
+        'a receiver refused events for good and says not which',
+      )
+    }
+    return count
   }
 
   private putAside(dead: readonly { item: Item; reason: string }[]): void {

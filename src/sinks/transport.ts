@@ -11,11 +11,13 @@ export interface Item {
   readonly text: string
 }
 
-/** What became of a batch; whatever is in neither list has arrived. */
+/** What became of a batch; whatever is in neither list has arrived, but for those that are `unnamed`. */
 export interface Outcome {
   readonly retry?: readonly Item[]
   /** It will never be taken. */
   readonly dead?: readonly { readonly item: Item; readonly reason: string }[]
+  /** So many of the rest were refused for good, and nobody says which: they can't be put aside. */
+  readonly unnamed?: { readonly count: number; readonly reason: string }
   /** Of `retry`. */
   readonly reason?: string
   /** The receiver said when. */

@@ -8,6 +8,8 @@ export interface Asked {
   readonly path: string
   readonly headers: IncomingMessage['headers']
   readonly body: string
+  /** Unpacked. */
+  readonly bytes: Buffer
 }
 
 export type Answering = (asked: Asked, answer: ServerResponse, request: IncomingMessage) => void
@@ -27,9 +29,10 @@ export async function httpReceiver(
     request.on('error', () => {})
     request.on('data', (chunk: Buffer) => void chunks.push(chunk))
     request.on('end', () => {
-      const bytes = Buffer.concat(chunks)
-      const body = (request.headers['content-encoding'] === 'gzip' ? gunzipSync(bytes) : bytes).toString('utf8')
-      answering({ path: request.url ?? '', headers: request.headers, body }, answer, request)
+      const sent = Buffer.concat(chunks)
+      const bytes = request.headers['content-encoding'] === 'gzip' ? gunzipSync(sent) : sent
+      const body = bytes.toString('utf8')
+      answering({ path: request.url ?? '', headers: request.headers, body, bytes }, answer, request)
     })
   }
   const server: Server = tls === undefined ? createServer(onRequest) : createTlsServer(tls, onRequest)

@@ -49,7 +49,7 @@ describe('the import table', () => {
     [
       'src/proto/text.ts',
       `export * from '@grpc/grpc-js'`,
-      'only proto/rpc.ts, proto/control-rpc.ts, proto/gateway-rpc.ts, proto/rpc-status.ts may',
+      'only proto/rpc.ts, proto/control-rpc.ts, proto/gateway-rpc.ts, proto/rpc-status.ts, sinks/otlp/otlp-grpc.ts may',
     ],
     ['src/sensor/spool.ts', `import { createRequire } from 'node:module'`, 'only src/native/ loads the addon'],
     ['src/sensor/spool.ts', `process.dlopen({ exports: {} }, 'x')`, 'only src/native/ loads the addon'],
