@@ -16,6 +16,7 @@ import { Ladders } from '../respond/ladders.js'
 import { HOLD_MS, OPERATOR } from '../respond/responder.js'
 import { type Derivation, type DerivedEvent, SessionDerivation } from '../session-derivation.js'
 import { type RecordedLine, RecordedLines } from './recorded-line.js'
+import { checkProcess } from './recorded-process.js'
 
 export const SESSIONS_MAX = 10_000
 const DERIVED_KINDS: readonly string[] = ['toolCall', 'detection', 'response']
@@ -107,6 +108,7 @@ export class Replay {
     if (kind !== null) return this.derivedBefore(event.sessionId, event.time, event)
     if (event.sessionId.length > SESSION_ID_CHARS_MAX)
       throw new SluiceError('PROTOCOL', 'not an event: sessionId is too long')
+    if (event.process) checkProcess(event.process)
     const session = this.sessionOf(event, text)
     const derived = session.derivation.take(factOf(event))
     const lines = this.linesOf(session, event, derived)

@@ -56,13 +56,21 @@ async function replay({ file, failOn, policy, baselines }: z.output<typeof quest
       for (const each of session.take(text)) out.line(each)
     } catch (error) {
       skipped += 1
-      if (skipped <= PROBLEMS_TOLD_MAX) process.stderr.write(`${file}:${number}: ${messageOf(error)}\n`)
+      if (skipped <= PROBLEMS_TOLD_MAX) process.stderr.write(`${file}:${number}: ${wordsOf(error)}\n`)
       for (const each of session.unreadable(error)) out.line(each)
     }
   }
   out.flush()
   tell(session, skipped)
   return failOn !== null && session.detections > 0 ? EXIT_DETECTED : 0
+}
+
+/** What is wrong with a line, and what to do; a field that nobody checked is found where it is used. */
+function wordsOf(error: unknown): string {
+  if (!(error instanceof SluiceError)) {
+    return `not an event: a field is not of the type that it has in a recording (${messageOf(error)})`
+  }
+  return error.hint === null ? error.message : `${error.message}; ${error.hint}`
 }
 
 function tell({ forgotten, shed }: Replay, skipped: number): void {

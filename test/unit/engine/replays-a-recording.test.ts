@@ -201,6 +201,22 @@ describe('a replay', () => {
     expect(events.map(({ seq }) => seq)).toEqual(events.map((_, at) => String(at + 1)))
   })
 
+  it.each([
+    ['without a program', { exe: undefined }, 'process.exe is missing'],
+    ['with a number for arguments', { args: ['a', 5] }, 'process.args is not a list of strings'],
+    ['with a text for its id', { pid: 'x' }, 'process.pid is not a number'],
+    ['with an odd spawner', { spawnerExecId: 1 }, 'process.spawnerExecId is not a string'],
+  ])('says what is wrong with a process %s, and goes on', (_, of, said) => {
+    const lines = recording(['ls', 'git status'])
+    const at = lines.findIndex((line) => line.includes('git status'))
+    const odd = JSON.parse(lines[at] ?? '{}') as { process: object }
+    const text = JSON.stringify({ ...odd, process: { ...odd.process, ...of } })
+    const { bad, events } = replayed([...lines.slice(0, at), text, ...lines.slice(at)])
+    expect(bad).toEqual([`not an event: ${said}`])
+    expect(events.filter((event) => 'gap' in event)).toMatchObject([{ gap: { cause: expect.stringContaining(said) } }])
+    expect(events.filter((event) => 'toolCall' in event)).toHaveLength(2)
+  })
+
   it('keeps sessions apart', () => {
     const [one, two] = [recording(GIT.slice(0, 4), 's1'), recording(GIT.slice(0, 4), 's2')]
     const { replay } = replayed(one.flatMap((line, at) => [line, two[at] ?? '']))
