@@ -1,8 +1,10 @@
 /**
  * What `sluice replay` says of real sessions of a coding agent, and of the same sessions made to loop: sessions told of, by detector, by name where
- * it is a false alarm, and how many calls a loop takes until it is told. Then how fast a recording is replayed.
+ * it is a false alarm, and how many calls a loop takes until it is told. Then how fast a recording is replayed; with another build, in turns with
+ * that, so that what the machine does besides is in both.
  *
  *   node bench/run.mjs detect FILE        FILE: gzipped JSON Lines, a session a line (docs/detection.md); about a minute
+ *   node bench/run.mjs detect RECORDING.jsonl [OTHER]        OTHER: the bin/sluice of another build; CPU an event, five turns
  */
 import { spawnSync } from 'node:child_process'
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
@@ -17,10 +19,18 @@ import { KINDS_OF_LOOPS, madeToLoop } from './loops.mjs'
 const SLUICE = fileURLToPath(new URL('../../bin/sluice', import.meta.url))
 const FACTS = new Set(['bash_heavy'])
 const SPEED_EVENTS = 400_000
+const TURNS = 5
+const NEWLINE = 0x0a
+/** USER_HZ is 100 on every architecture of ours. */
+const MICROS_PER_TICK = 10_000
 
-export async function run([file]) {
+export async function run([file, other]) {
   if (file === undefined) {
     console.log('detect: not measured, as it was given no sessions: npm run bench -- detect FILE')
+    return
+  }
+  if (file.endsWith('.jsonl')) {
+    inTurns(file, other)
     return
   }
   const syntax = await loadBashGrammar()
@@ -97,8 +107,8 @@ function replayed(sessions, split, dir) {
     })
 }
 
-function replay(recording, out) {
-  const { status } = spawnSync(SLUICE, ['replay', recording], { stdio: ['ignore', out, 'inherit'] })
+function replay(recording, out, sluice = SLUICE) {
+  const { status } = spawnSync(sluice, ['replay', recording], { stdio: ['ignore', out, 'inherit'] })
   if (status !== 0) throw new Error(`sluice replay ended with ${status}`)
 }
 
@@ -130,4 +140,39 @@ function speed(sessions, split, dir) {
   console.log(
     `replay: ${Math.round(events / ((ms - own) / 1000))} events/s (${events} events, without the start-up of ${own.toFixed(0)} ms)`,
   )
+}
+
+/** CPU time with start-up taken off; the ratio is the median of the turns' ratios. */
+function inTurns(recording, other) {
+  const dir = mkdtempSync(join(tmpdir(), 'sluice-bench-'))
+  const empty = join(dir, 'empty.jsonl')
+  writeFileSync(empty, '')
+  const events = readFileSync(recording).reduce((lines, byte) => lines + (byte === NEWLINE ? 1 : 0), 0)
+  const microsOf = (file, sluice) => {
+    const out = openSync('/dev/null', 'w')
+    const before = childMicros()
+    replay(file, out, sluice)
+    closeSync(out)
+    return childMicros() - before
+  }
+  const perEvent = (sluice) => (microsOf(recording, sluice) - microsOf(empty, sluice)) / events
+  try {
+    const turns = Array.from({ length: TURNS }, () => ({
+      here: perEvent(SLUICE),
+      there: other === undefined ? null : perEvent(other),
+    }))
+    const middle = (values) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)]
+    const here = middle(turns.map((turn) => turn.here))
+    console.log(`replay: ${here.toFixed(1)} µs of CPU an event (${events} events, ${TURNS} turns)`)
+    if (other === undefined) return
+    console.log(`of what ${other} takes: ${middle(turns.map((turn) => turn.here / turn.there)).toFixed(2)}`)
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
+}
+
+/** Of all that were started and have ended, by the kernel's count in clock ticks. */
+function childMicros() {
+  const fields = readFileSync('/proc/self/stat', 'utf8').split(') ')[1].split(' ')
+  return (Number(fields[13]) + Number(fields[14])) * MICROS_PER_TICK
 }

@@ -66,7 +66,9 @@ export function* readLinesAtOnce(file: string): Generator<{ number: number; text
     let pending: Buffer[] = []
     let pendingBytes = 0
     let number = 0
-    for (let chunk = readSome(file, fd); chunk !== null; chunk = readSome(file, fd)) {
+    // One for all: a line is a text of its own, and what is left of a chunk is copied.
+    const room = Buffer.allocUnsafe(BIG_CHUNK_BYTES)
+    for (let chunk = readSome(file, fd, room); chunk !== null; chunk = readSome(file, fd, room)) {
       let from = 0
       for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, from)) {
         number += 1
@@ -99,11 +101,10 @@ function openNow(path: string): number {
 }
 
 /** Null at the end. A pipe that somebody made non-blocking, and that is empty, is tried again. */
-function readSome(path: string, fd: number): Buffer | null {
-  const buffer = Buffer.allocUnsafe(BIG_CHUNK_BYTES)
+function readSome(path: string, fd: number, buffer: Buffer): Buffer | null {
   for (;;) {
     try {
-      const bytes = readSync(fd, buffer, 0, BIG_CHUNK_BYTES, null)
+      const bytes = readSync(fd, buffer, 0, buffer.length, null)
       return bytes === 0 ? null : buffer.subarray(0, bytes)
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException

@@ -10,6 +10,13 @@ const SEQ_BITS = 40n
 const HASH_BITS = 22n
 const VERSION_7 = 0x7n
 const VARIANT = 0b10n
+/** The same two bits and the next two. */
+const VARIANT_DIGITS = '89ab'
+const LENGTH_BYTES = 4
+/** Of a UTF-16 code unit. */
+const UTF8_BYTES_MAX = 3
+/** For all but the longest parts. */
+const room = Buffer.alloc(4096)
 
 export interface KernelEventId {
   /** Unix time of the event in ms. */
@@ -31,23 +38,32 @@ export function uuidV7(id: KernelEventId): string {
 
 /** The uid of an event derived from others: equal for equal times and parts. Parts are kept apart, so ["ab"] differs from ["a", "b"]. */
 export function derivedUuid(options: { unixMs: bigint; parts: readonly (string | Uint8Array)[] }): string {
+  // The same as `layOut`, of the text: this is made for every call and each of its events.
   const digest = sha256(options.parts)
-  return layOut(options.unixMs, BigInt(digest.readUInt16BE(0)) & CPU_MASK, digest.readBigUInt64BE(2))
+  const time = BigInt.asUintN(Number(MS_BITS), options.unixMs).toString(16).padStart(12, '0')
+  const first = VARIANT_DIGITS[Number.parseInt(digest.charAt(4), 16) & 3]
+  return `${time.slice(0, 8)}-${time.slice(8)}-${VERSION_7}${digest.slice(1, 4)}-${first}${digest.slice(5, 8)}-${digest.slice(8, 20)}`
 }
 
 /** 22 bits of a boot id (or any text) for `KernelEventId.hash`. */
 export function bootHash(bootId: string): number {
-  return sha256([bootId]).readUInt32BE(0) >>> (32 - Number(HASH_BITS))
+  return Number.parseInt(sha256([bootId]).slice(0, 8), 16) >>> (32 - Number(HASH_BITS))
 }
 
-function sha256(parts: readonly (string | Uint8Array)[]): Buffer {
-  const bytes = parts.flatMap((part) => {
-    const content = Buffer.from(part)
-    const length = Buffer.alloc(4)
-    length.writeUInt32BE(content.length)
-    return [length, content]
-  })
-  return hash('sha256', Buffer.concat(bytes), 'buffer')
+/** In hexadecimal digits. */
+function sha256(parts: readonly (string | Uint8Array)[]): string {
+  let at = 0
+  let bytes = room
+  for (const part of parts) {
+    const isText = typeof part === 'string'
+    const most = LENGTH_BYTES + (isText ? part.length * UTF8_BYTES_MAX : part.length)
+    if (at + most > bytes.length) bytes = Buffer.concat([bytes], 2 * (at + most))
+    const length = isText ? bytes.write(part, at + LENGTH_BYTES) : part.length
+    if (!isText) bytes.set(part, at + LENGTH_BYTES)
+    bytes.writeUInt32BE(length, at)
+    at += LENGTH_BYTES + length
+  }
+  return hash('sha256', bytes.subarray(0, at), 'hex')
 }
 
 /** 48 bits of time, version, 12 bits, variant, 62 bits. */

@@ -8,7 +8,7 @@ import type {
   KindJson,
   ProcessJson,
 } from '../../proto/event-json.js'
-import { clipped } from './bounded.js'
+import { clipped, copied } from './bounded.js'
 import type { Fact, FactBody, MutationHow, ProcessFact } from './fact.js'
 
 const HOWS: ReadonlySet<string> = new Set<MutationHow>([
@@ -147,9 +147,20 @@ function isDenied(verdict: Verdict): boolean {
   return verdict?.decision === 'DENY' || verdict?.decision === 'WOULD_DENY'
 }
 
+const SECOND_CHARS = '2006-01-02T15:04:05'.length
+const TIME_CHARS = '2006-01-02T15:04:05.000000000Z'.length
 const MS_CHARS = '2006-01-02T15:04:05.000'.length
+
+/** Events come in order: the second of the latest one, and what that is in ms. */
+const latest = { second: '', ms: Number.NaN }
 
 /** Of the form that events have; NaN for another one. */
 export function timeMsOf(time: string): number {
-  return Date.parse(`${time.slice(0, MS_CHARS)}Z`) + Number(time.slice(MS_CHARS, -1)) / 1_000_000
+  if (time.length !== TIME_CHARS || time[SECOND_CHARS] !== '.') return Number.NaN
+  if (latest.second === '' || !time.startsWith(latest.second)) {
+    // Not a view into somebody's line, which would keep all of it.
+    latest.second = copied(time.slice(0, SECOND_CHARS))
+    latest.ms = Date.parse(`${latest.second}Z`)
+  }
+  return latest.ms + Number(time.slice(SECOND_CHARS + 1, MS_CHARS)) + Number(time.slice(MS_CHARS, -1)) / 1_000_000
 }

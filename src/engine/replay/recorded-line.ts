@@ -3,11 +3,12 @@
  * left is little. Guards that a line is taken only where that comes to the same as reading it whole: common fields in our order and form, one
  * kind, nothing besides it. Anything else is null, and read whole (derive.ts).
  */
-import { EVENT_KINDS, type EventKind, type KindJson } from '../../proto/event-json.js'
+import { EVENT_KINDS, type EventKind, type KindJson, type ProcessJson } from '../../proto/event-json.js'
 import { textToUnixNs } from '../../proto/time-text.js'
 import type { ProcessFact } from '../detect/fact.js'
-import { processFactOf } from '../detect/fact-of.js'
+import { type OpenFacts, processFactOf } from '../detect/fact-of.js'
 import { hash32 } from '../detect/hash.js'
+import { problemOf } from './recorded-process.js'
 
 export interface RecordedLine {
   readonly sessionId: string
@@ -40,15 +41,29 @@ interface Place {
   readonly sessionId: string
 }
 
+interface ReadProcess {
+  readonly text: string
+  readonly process: ProcessFact
+}
+
 const PLAIN = String.raw`[^"\\\0-\x1f]`
 const HEAD = new RegExp(
   String.raw`^\{"schema":(0|[1-9]\d{0,8}),"source":"${PLAIN}{0,64}","node":(\{"name":"${PLAIN}{0,256}","bootId":"${PLAIN}{0,64}"\}),` +
     String.raw`"uid":"([\w-]{1,64})","time":"(\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{9}Z)","seq":"(\d{1,20})","sandbox":`,
 )
+const OPEN_KEY = '"fileOpen":{'
+const VERDICT = String.raw`null|\{"decision":"(\w*)","rule":"(${PLAIN}*)","policy":"${PLAIN}*","reason":"${PLAIN}*","enforcedBy":"${PLAIN}*"\}`
+/** As we write it, up to the line's end. */
+const OPENED = new RegExp(
+  String.raw`^"fileOpen":\{"path":"(${PLAIN}*)","userPath":"(${PLAIN}*)","resolved":(?:true|false),"access":"(\w*)",` +
+    String.raw`"flags":\[(?:"\w+"(?:,"\w+")*)?\],"created":(?:true|false),"dev":"(\d+)","inode":"(\d+)","errno":(0|[1-9]\d{0,8}),` +
+    String.raw`"verdict":(?:${VERDICT}),"count":"\d+","lastTime":"[\w:.-]*"\}\}$`,
+)
 const SESSION = '"sessionId":"'
 const CALL = '","toolCallId":"'
 const PROCESS = ',"process":'
 const STARTED = '"startTime":"'
+const SPAWNER = '","spawnerExecId":"'
 const TIME_CHARS = '2006-01-02T15:04:05.000000000Z'.length
 const DAY_CHARS = '2006-01-02'.length
 /** Never in a part that is passed on: they would be there twice. */
@@ -62,10 +77,13 @@ const BEHIND_SEQ = '","sandbox":'.length
 const SLOTS = 512
 /** Of a process, what tells it from others. */
 const ID_CHARS = 64
+/** An event's uid, or its time. */
+const PLAIN_CHARS_MAX = 64
+const PLAIN_ROOM = Buffer.alloc(PLAIN_CHARS_MAX)
 
 export class RecordedLines {
   private readonly places = new Kept<Place>()
-  private readonly processes: ({ text: string; process: ProcessFact } | undefined)[] = Array(SLOTS).fill(undefined)
+  private readonly processes: (ReadProcess | undefined)[] = Array(SLOTS).fill(undefined)
   private day = ''
 
   read(text: string): RecordedLine | null {
@@ -79,18 +97,19 @@ export class RecordedLines {
     const callEnd = text.indexOf('"', callAt)
     const isProcess = text.startsWith(PROCESS, callEnd + 1)
     const from = isProcess ? callEnd + 1 + PROCESS.length : callEnd + 1
-    const bodyAt = isProcess ? processEnd(text, from) : from
-    if (bodyAt === -1 || text[bodyAt] !== ',') return null
-    const process = isProcess ? this.processIn(text, from, bodyAt) : null
+    const by = isProcess ? this.processIn(text, from) : null
+    if (isProcess && by === null) return null
+    const bodyAt = by === null ? from : from + by.text.length
+    if (text[bodyAt] !== ',') return null
     const said = bodyOf(text.slice(bodyAt + 1))
-    if (said === null || (isProcess && process === null)) return null
+    if (said === null) return null
     const seqAt = placeAt - seq.length - BEHIND_SEQ
     return {
       sessionId: place.sessionId,
-      uid: own(uid),
-      time: own(time),
+      uid: ownPlain(uid),
+      time: ownPlain(time),
       seq,
-      process,
+      process: by?.process ?? null,
       sandbox: place.sandbox,
       kind: said.kind,
       body: said.body,
@@ -116,7 +135,7 @@ export class RecordedLines {
 
   private placeAt(text: string, at: number): Place | null {
     const { last } = this.places
-    if (last !== null && text.startsWith(last.text, at)) return last
+    if (last !== null && isAt(text, at, last.text)) return last
     const sessionAt = text.indexOf(SESSION, at)
     const callAt = sessionAt === -1 ? -1 : text.indexOf(CALL, sessionAt)
     if (callAt === -1) return null
@@ -125,16 +144,18 @@ export class RecordedLines {
   }
 
   /** The latest of each of some hundred places that its id may stand for. */
-  private processIn(text: string, from: number, end: number): ProcessFact | null {
+  private processIn(text: string, from: number): ReadProcess | null {
     const at = (hash32(text.slice(from, from + ID_CHARS)) & (SLOTS - 1)) >>> 0
     const slot = this.processes[at]
-    if (slot !== undefined && slot.text.length === end - from && text.startsWith(slot.text, from)) return slot.process
+    if (slot !== undefined && isAt(text, from, slot.text)) return slot
+    const end = processEnd(text, from)
+    if (end === -1) return null
     const own = text.slice(from, end)
     const value = parsed(own)
-    if (!isObject(value)) return null
-    const process = processFactOf(value as unknown as Parameters<typeof processFactOf>[0])
-    this.processes[at] = { text: own, process }
-    return process
+    if (!isObject(value) || problemOf(value) !== null) return null
+    const read = { text: own, process: processFactOf(value as unknown as ProcessJson) }
+    this.processes[at] = read
+    return read
   }
 }
 
@@ -164,6 +185,11 @@ class Kept<T> {
   }
 }
 
+/** As `startsWith`, which takes ten times as long with texts of some length. */
+function isAt(text: string, at: number, part: string): boolean {
+  return text.slice(at, at + part.length) === part
+}
+
 function placeOf(found: string): Place | null {
   const value = parsed(`{"sandbox":${found}"}`)
   if (!isObject(value) || Object.keys(value).join() !== 'sandbox,sessionId,toolCallId') return null
@@ -175,15 +201,22 @@ function placeOf(found: string): Place | null {
   return isPlain ? { text: own(found), sandbox: sandbox as Sandbox, sessionId } : null
 }
 
-/** Behind the object; unescaped quotes around a name are a key, and `startTime` is the last one that we write. */
+/**
+ * Behind the object; unescaped quotes around a name are a key. The last one that we write is `spawnerExecId`; in recordings of before it was
+ * `startTime`.
+ */
 function processEnd(text: string, from: number): number {
   const at = text.indexOf(STARTED, from)
+  if (at === -1) return -1
   const end = at + STARTED.length + TIME_CHARS
-  return at !== -1 && text.startsWith('"}', end) ? end + 2 : -1
+  const last = text.startsWith(SPAWNER, end) ? text.indexOf('"', end + SPAWNER.length) : end
+  return text.startsWith('"}', last) && text[last - 1] !== '\\' ? last + 2 : -1
 }
 
 /** `rest`: without the brace in front. */
 function bodyOf(rest: string): { kind: EventKind; body: KindJson } | null {
+  const opened = openedIn(rest)
+  if (opened !== null) return { kind: 'fileOpen', body: { fileOpen: opened } as KindJson }
   if (OWN_KEYS.test(rest)) return null
   const body = parsed(`{${rest}`)
   if (!isObject(body)) return null
@@ -191,6 +224,16 @@ function bodyOf(rest: string): { kind: EventKind; body: KindJson } | null {
   const [kind = ''] = keys
   if (keys.length !== 1 || !KINDS.has(kind) || !isObject(body[kind])) return null
   return { kind: kind as EventKind, body: body as unknown as KindJson }
+}
+
+/** Of an open, which most events are, no more than what detection asks for. Null: one of another form. */
+function openedIn(rest: string): OpenFacts | null {
+  const match = rest.startsWith(OPEN_KEY) ? OPENED.exec(rest) : null
+  if (match === null) return null
+  const [, path = '', userPath = '', access = '', dev, inode, errno, decision, rule] = match
+  const verdict = decision === undefined ? null : { decision, ...(rule === undefined ? {} : { rule }) }
+  const ids = dev === undefined || inode === undefined ? {} : { dev, inode }
+  return { path, userPath, access, ...ids, errno: Number(errno), verdict } as OpenFacts
 }
 
 function parsed(text: string): unknown {
@@ -203,6 +246,11 @@ function parsed(text: string): unknown {
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** The same for at most PLAIN_CHARS_MAX characters of ASCII. */
+function ownPlain(text: string): string {
+  return PLAIN_ROOM.toString('latin1', 0, PLAIN_ROOM.write(text, 'latin1'))
 }
 
 /** Not a view into the line, which would keep all of it. */

@@ -1,7 +1,12 @@
 /** Lines that are read by their text say what the same lines say when they are read whole. */
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { factFrom, factOf } from '../../../src/engine/detect/fact-of.js'
 import { Replay } from '../../../src/engine/replay/derive.js'
 import { RecordedLines } from '../../../src/engine/replay/recorded-line.js'
+import { EVENT_KINDS, eventLine } from '../../../src/proto/event-json.js'
+import { parseEventLine } from '../../../src/proto/event-line.js'
+import { anyEvent } from '../../support/any-event.js'
 import { detectionBy } from '../../support/bash-grammar.js'
 
 const SANDBOX = { id: 'b', name: 'b', cgroupId: '7', cgroupPath: '/b', agent: '', task: '', labels: {} }
@@ -31,6 +36,9 @@ const LINES: readonly (readonly [what: string, line: string, isRead: boolean])[]
     said({ sandbox: { ...SANDBOX, labels: { a: '","sessionId":"x","toolCallId":"' } } }),
     true,
   ],
+  ['with what a subshell came of', said({ process: { ...PROCESS, spawnerExecId: 'boot-4-s-1' } }), true],
+  ['with that and more', said({ process: { ...PROCESS, spawnerExecId: '', more: '' } }), false],
+  ['with that, escaped', said({ process: { ...PROCESS, spawnerExecId: 'a"}\\' } }), false],
   ['replayed before', said({ recordedSeq: '7' }), false],
   ['with a field that nobody knows', said({ more: { seq: 1 } }), false],
   ['with a key twice', said({}).replace(/}$/, ',"toolCallId":"other"}'), false],
@@ -62,6 +70,22 @@ describe('a recorded line', () => {
     const { seq, ...event } = JSON.parse(line)
     expect(JSON.parse(own)).toEqual({ ...event, toolCallId: '', seq: '1', recordedSeq: seq })
     expect(own.match(/"toolCallId":""/g)).toHaveLength(1)
+  })
+
+  it('has the facts of the whole line, whatever the event', () => {
+    let read = 0
+    const events = fc.oneof(...EVENT_KINDS.map(anyEvent), anyEvent('fileOpen'))
+    fc.assert(
+      fc.property(events, (event) => {
+        const text = eventLine(event)
+        const line = new RecordedLines().read(text)
+        if (line === null) return
+        read += 1
+        expect(factFrom(line, line.body)).toEqual(factOf(parseEventLine(text)))
+      }),
+      { numRuns: 3_000 },
+    )
+    expect(read).toBeGreaterThan(500)
   })
 
   it.each(BAD)('that is none is refused: %s', (line) => {
