@@ -4,9 +4,14 @@
  */
 import { WireReader } from '../../proto/wire-reader.js'
 
+/** Of an ExportLogsServiceResponse: how many were rejected, and why; a message alone is a warning. */
+export interface PartialSuccess {
+  readonly rejected: number
+  readonly message: string
+}
+
 export type OtlpAnswer =
-  /** With the bytes of an ExportLogsServiceResponse. */
-  | { readonly state: 'taken'; readonly response: Uint8Array }
+  | { readonly state: 'taken'; readonly partial: PartialSuccess }
   /** `afterMs`: the receiver said when; null: it did not. */
   | { readonly state: 'later'; readonly reason: string; readonly afterMs: number | null }
   | { readonly state: 'too-long'; readonly reason: string }

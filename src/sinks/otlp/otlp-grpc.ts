@@ -10,6 +10,7 @@ import type { OtlpSettings } from '../../schema/sink-settings.js'
 import { ownHeaders } from '../http-post.js'
 import type { SinkSecrets } from '../secrets.js'
 import { type OtlpAnswer, type OtlpWay, rpcStatus } from './otlp-answer.js'
+import { partialSuccess } from './otlp-request.js'
 
 const EXPORT = '/opentelemetry.proto.collector.logs.v1.LogsService/Export'
 const DETAILS = 'grpc-status-details-bin'
@@ -66,10 +67,15 @@ export class OtlpGrpc implements OtlpWay {
     const { client, metadata } = this
     const bytes = (message: Buffer) => message
     const deadline = Date.now() + this.parts.timeoutMs
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       const call = client.makeUnaryRequest(EXPORT, bytes, bytes, request, metadata, { deadline }, (error, response) => {
         signal.removeEventListener('abort', stop)
-        resolve(error === null ? { state: 'taken', response: response ?? Buffer.alloc(0) } : meaning(error))
+        try {
+          const taken = () => ({ state: 'taken', partial: partialSuccess(response ?? Buffer.alloc(0)) }) as const
+          resolve(error === null ? taken() : meaning(error))
+        } catch (thrown) {
+          reject(thrown)
+        }
       })
       const stop = () => call.cancel()
       signal.addEventListener('abort', stop, { once: true })

@@ -4,11 +4,13 @@ import { gzip } from 'node:zlib'
 import type { OtlpSettings } from '../../schema/sink-settings.js'
 import { type Answer, HttpPost, isTaken, ownHeaders } from '../http-post.js'
 import type { SinkSecrets } from '../secrets.js'
-import { type OtlpAnswer, type OtlpWay, rpcStatus } from './otlp-answer.js'
+import { type OtlpAnswer, type OtlpWay, type PartialSuccess, rpcStatus } from './otlp-answer.js'
+import { partialSuccess } from './otlp-request.js'
 
 const zipped = promisify(gzip)
 const PATH = '/v1/logs'
 const PROTOBUF = 'application/x-protobuf'
+const JSON_TYPE = 'application/json'
 const REASON_CHARS_MAX = 300
 const TOO_LONG = 413
 /** These pass by themselves. */
@@ -56,7 +58,8 @@ function meaning(answer: Answer): OtlpAnswer {
   const told = (isOtlp ? rpcStatus(bytes).message : answer.body).trim()
   const reason = `${status} ${told}`.trim().slice(0, REASON_CHARS_MAX)
   if (isTaken(answer)) {
-    if (isOtlp || bytes.length === 0) return { state: 'taken', response: bytes }
+    if (isOtlp || bytes.length === 0) return { state: 'taken', partial: partialSuccess(bytes) }
+    if (answer.type.startsWith(JSON_TYPE)) return { state: 'taken', partial: partialInJson(answer.body) }
     // Whoever answers with a page has not taken anything.
     return {
       state: 'later',
@@ -67,4 +70,11 @@ function meaning(answer: Answer): OtlpAnswer {
   if (status === TOO_LONG) return { state: 'too-long', reason }
   if (status < 400 || RETRYABLE.includes(status)) return { state: 'later', reason, afterMs: retryAfterMs }
   return MENDABLE.includes(status) ? { state: 'later', reason, afterMs: null } : { state: 'refused', reason }
+}
+
+/** Some answer so, whatever they were sent. Throws where it is no JSON. */
+function partialInJson(text: string): PartialSuccess {
+  const said = JSON.parse(text) as { partialSuccess?: { rejectedLogRecords?: unknown; errorMessage?: unknown } } | null
+  const { rejectedLogRecords: rejected, errorMessage: message } = said?.partialSuccess ?? {}
+  return { rejected: Number(rejected) || 0, message: typeof message === 'string' ? message : '' }
 }

@@ -6,6 +6,7 @@ import { ProtobufLogsSerializer } from '@opentelemetry/otlp-transformer/build/sr
 import { textToUnixNs } from '../../proto/time-text.js'
 import { OTEL_SEVERITIES, otelAttributes, otelEventName, otelResource } from '../../schema/otel.js'
 import type { Item } from '../transport.js'
+import type { PartialSuccess } from './otlp-answer.js'
 
 type LogRecord = Parameters<typeof ProtobufLogsSerializer.serializeRequest>[0][number]
 type Resource = LogRecord['resource']
@@ -39,7 +40,7 @@ export function otlpRequest(items: readonly Item[], options: OtlpRequestOptions,
 }
 
 /** Of an ExportLogsServiceResponse. Throws where it is none. */
-export function partialSuccess(response: Uint8Array): { rejected: number; message: string } {
+export function partialSuccess(response: Uint8Array): PartialSuccess {
   const { partialSuccess: said } = ProtobufLogsSerializer.deserializeResponse(response)
   return { rejected: Number(said?.rejectedLogRecords ?? 0), message: said?.errorMessage ?? '' }
 }

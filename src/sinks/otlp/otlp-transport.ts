@@ -6,10 +6,10 @@ import type { Log } from '../../base/log.js'
 import type { OtlpSettings } from '../../schema/sink-settings.js'
 import type { SinkSecrets } from '../secrets.js'
 import type { Item, Outcome, Transport } from '../transport.js'
-import type { OtlpWay } from './otlp-answer.js'
+import type { OtlpWay, PartialSuccess } from './otlp-answer.js'
 import { OtlpGrpc } from './otlp-grpc.js'
 import { OtlpHttp } from './otlp-http.js'
-import { type OtlpRequestOptions, otlpRequest, partialSuccess } from './otlp-request.js'
+import { type OtlpRequestOptions, otlpRequest } from './otlp-request.js'
 
 /** As the specification has it. */
 const TIMEOUT_SECONDS = 10
@@ -39,7 +39,7 @@ export class OtlpTransport implements Transport {
     const answer = await this.way.send(otlpRequest(items, this.options, Date.now()), signal)
     switch (answer.state) {
       case 'taken':
-        return this.taken(items, answer.response)
+        return this.taken(items, answer.partial)
       case 'later': {
         const { reason, afterMs } = answer
         return { retry: items, reason, ...(afterMs === null ? {} : { afterMs }) }
@@ -56,8 +56,7 @@ export class OtlpTransport implements Transport {
   }
 
   /** Rejected ones may not come again, and a receiver says only how many they are. */
-  private taken(items: readonly Item[], response: Uint8Array): Outcome {
-    const { rejected, message } = partialSuccess(response)
+  private taken(items: readonly Item[], { rejected, message }: PartialSuccess): Outcome {
     const reason = `rejected ${rejected} of ${items.length}: ${message}`.slice(0, REASON_CHARS_MAX)
     if (rejected >= items.length) return allDead(items, reason)
     if (rejected > 0) return { unnamed: { count: rejected, reason } }

@@ -252,6 +252,22 @@ describe('a sink of OTLP', () => {
     expect(other.counts).toMatchObject({ delivered: 0, dead: 0 })
   })
 
+  it('takes an answer in JSON, or without a word, for what it is', async () => {
+    rig.write(many(30))
+    let nth = 0
+    const partialSuccess = { rejectedLogRecords: '4', errorMessage: 'too old' }
+    const vendor = await httpReceiver((_, answer) => {
+      nth++
+      if (nth === 1) return reply(answer, 204)
+      reply(answer, 200, JSON.stringify(nth === 2 ? {} : { partialSuccess }), { 'content-type': 'application/json' })
+    })
+    open.push(vendor)
+    const batch = { ...QUICK, events: 10 }
+    const sink = rig.start({ type: 'otlp', transport: 'http', url: `http://127.0.0.1:${vendor.port}`, batch })
+    await until('all are told', () => sink.counts.delivered + sink.counts.dead === 30)
+    expect(sink.counts).toMatchObject({ delivered: 26, dead: 4, failures: 0 })
+  })
+
   it('counts nothing as refused by what is between it and a receiver of gRPC', async () => {
     rig.write(many(3))
     let asked = 0
