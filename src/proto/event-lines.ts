@@ -63,14 +63,12 @@ export class EventLines {
   )
   private readonly verdict = new Kept((bytes) => {
     const verdict = verdictOf(eventToJson({ fileOpen: FileOpen.decode(bytes) }))
-    return { json: Buffer.from(JSON.stringify(verdict)), denied: isDenied(verdict) }
+    return { json: Buffer.from(JSON.stringify(verdict)), decision: verdict?.decision ?? null }
   })
-  /** Of the last event: its verdict was DENY or WOULD_DENY. */
-  denied = false
-  /** The last event ended its session. */
-  ended = false
-  /** The last event is a detection that is more than a fact to know. */
-  detected = false
+  /** Of the last event's verdict; null: it has none. */
+  decision: VerdictJson['decision'] | null = null
+  /** The last event, whose common fields may be missing; null: a file open, of which no more is known than the decision. */
+  last: EventJson | null = null
 
   /** Since the last `take`. */
   get bytes(): number {
@@ -82,15 +80,34 @@ export class EventLines {
     return this.out.take()
   }
 
-  /** @param event one encoded Event */
+  /** Of the last event: its verdict was DENY or WOULD_DENY. */
+  get denied(): boolean {
+    return this.decision === 'DENY' || this.decision === 'WOULD_DENY'
+  }
+
+  /** The last event ended its session. */
+  get ended(): boolean {
+    return this.last !== null && 'sandboxEnded' in this.last
+  }
+
+  /** The last event is a detection that is more than a fact to know. */
+  get detected(): boolean {
+    return this.last !== null && 'detection' in this.last && isFault(this.last.detection)
+  }
+
+  /** Where it throws, nothing was written. @param event one encoded Event */
   append(event: Buffer): void {
-    this.denied = false
-    this.ended = false
-    this.detected = false
+    this.decision = null
+    this.last = null
     const start = this.out.length
-    if (this.asUsual(event)) return
-    this.out.cut(start)
-    this.out.text(`${this.decoded(event)}\n`)
+    try {
+      if (this.asUsual(event)) return
+      this.out.cut(start)
+      this.out.text(`${this.decoded(event)}\n`)
+    } catch (error) {
+      this.out.cut(start)
+      throw error
+    }
   }
 
   /** False for an event that lacks something or has it in another order than the engine writes it; then what was written is void. */
@@ -178,8 +195,8 @@ export class EventLines {
         out.raw(ACCESS_TEXTS[low] ?? ACCESS_TEXTS[0] ?? QUOTE)
         return
       case OPEN.verdict: {
-        const { json, denied } = this.verdict.of(event, reader.tagAt, at)
-        this.denied = denied
+        const { json, decision } = this.verdict.of(event, reader.tagAt, at)
+        this.decision = decision
         out.raw(json)
         return
       }
@@ -204,9 +221,8 @@ export class EventLines {
 
   private decoded(event: Buffer): string {
     const json = eventToJson(Event.decode(event))
-    this.denied = isDenied(verdictOf(json))
-    this.ended = 'sandboxEnded' in json
-    this.detected = 'detection' in json && isFault(json.detection)
+    this.decision = verdictOf(json)?.decision ?? null
+    this.last = json
     return JSON.stringify(json)
   }
 }
@@ -245,8 +261,4 @@ function placeJson(fields: Buffer): string {
 /** Of an event of which only some of the common fields are there. */
 function jsonOf(fields: Buffer): EventJson {
   return eventToJson({ ...Event.decode(fields), gap: {} })
-}
-
-function isDenied(verdict: VerdictJson | null): boolean {
-  return verdict?.decision === 'DENY' || verdict?.decision === 'WOULD_DENY'
 }

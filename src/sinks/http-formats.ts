@@ -62,8 +62,8 @@ const HEC = {
 }
 
 /** `create` by the event's uid: one that comes again is there already. */
-function bulk({ event, text }: Item, index: string | undefined, hasTime: boolean): string[] {
-  const create = JSON.stringify({ create: { _index: index ?? INDEX, _id: event.uid } })
+function bulk({ uid, event, text }: Item, index: string | undefined, hasTime: boolean): string[] {
+  const create = JSON.stringify({ create: { _index: index ?? INDEX, _id: uid } })
   return [create, hasTime ? text : `{"@timestamp":${JSON.stringify(event.time)},${text.slice(1)}`]
 }
 

@@ -14,7 +14,7 @@ import { parseSinksConfig, type SinksConfig } from './config.js'
 import { Cursors } from './cursors.js'
 import { DeadLetters } from './dead-letters.js'
 import { makeTransport } from './make-transport.js'
-import { type RenderedEvents, Renderer } from './render.js'
+import { Renderer } from './render.js'
 import { sinkSecrets } from './secrets.js'
 import { Sink } from './sink.js'
 import { SpoolReader } from './spool-reader.js'
@@ -43,7 +43,6 @@ async function start(config: SinksConfig, log: Log): Promise<RunningRole> {
     else log.warn({ folder, problem }, 'the spool can not be read')
   })
   const sendDatagram = (path: string, text: string) => addon.sendDatagram(path, text)
-  const known: RenderedEvents = new WeakMap()
   const sinks = given.map(({ name, settings, secrets }) => {
     const parts = { name, reader, cursors, log, dead: new DeadLetters(folder, name) }
     if (isAlertSink(settings)) {
@@ -52,7 +51,7 @@ async function start(config: SinksConfig, log: Log): Promise<RunningRole> {
     }
     const transport = makeTransport(settings, { secrets, version, sendDatagram, log })
     const underway = new Underway(folder, name)
-    return new Sink({ ...parts, settings, underway, transport, renderer: new Renderer(settings, version, known) })
+    return new Sink({ ...parts, settings, underway, transport, renderer: new Renderer(settings, version) })
   })
   const tell = () => {
     const end = reader.ends()?.next ?? null

@@ -6,9 +6,10 @@
 import { join } from 'node:path'
 import { messageOf } from '../base/error.js'
 import { SqliteFile } from '../base/sqlite-file.js'
-import { type IEvent, RunResponse } from '../proto/codec.js'
+import type { IEvent } from '../proto/codec.js'
 import { CHUNK_BYTES_MAX, CHUNK_EVENTS_MAX, type ChunkPart, SPOOL_FILE, spoolForm } from '../proto/spool/spool-form.js'
 import { nodeGap, type SpoolGap, sessionGap } from './spool-gap.js'
+import { type SpooledEvent, SpooledEvents } from './spooled-event.js'
 
 const NS_PER_MS = 1_000_000n
 /** Sinks are near each other most of the time. */
@@ -18,6 +19,7 @@ const REMOVED =
   'the spool does not have them: its file was removed or damaged, it could not be written as its engine died, or they went long ago'
 
 const UNREADABLE = 'the spool has something else in their place: its file was damaged'
+const UNKNOWN = 'the spool has an event of a kind that this version does not know, or its file was damaged'
 
 export interface Place {
   readonly spoolId: string
@@ -25,7 +27,7 @@ export interface Place {
 }
 
 export interface Read {
-  readonly events: readonly IEvent[]
+  readonly events: readonly SpooledEvent[]
   /** One position each: what is behind some of them can be read again. */
   readonly isWhole: boolean
   /** Of the event behind the last of them. */
@@ -41,14 +43,14 @@ interface Ends {
 interface ChunkRead {
   readonly first: number
   readonly count: number
-  readonly events: readonly IEvent[] | null
+  readonly events: readonly SpooledEvent[] | null
 }
 
 interface Kept {
   readonly count: number
   /** As they are in the spool. */
   readonly bytes: number
-  readonly events: readonly IEvent[]
+  readonly events: readonly SpooledEvent[]
 }
 
 export class SpoolReader {
@@ -58,6 +60,7 @@ export class SpoolReader {
   private readonly onProblem: (problem: string | null) => void
   private readonly kept = new Map<number, Kept>()
   private keptOf = ''
+  private readonly events = new SpooledEvents()
 
   /** @param onProblem why nothing can be read; null: it can be again */
   constructor(folder: string, onProblem: (problem: string | null) => void) {
@@ -87,24 +90,25 @@ export class SpoolReader {
     const spoolId = ends.id
     if (this.keptOf !== spoolId) this.kept.clear()
     this.keptOf = spoolId
-    if (from !== null && from.spoolId !== spoolId) return another(spoolId)
+    if (from !== null && from.spoolId !== spoolId) return this.another(spoolId)
     const position = from?.position ?? oldest(file) ?? ends.next
     if (position >= ends.next) return null
-    const chunk = this.chunkAt(file, position)
+    const chunk = this.chunkAt(file, position, spoolId)
     if (chunk === null || chunk.first > position) {
       const until = Math.min(chunk?.first ?? ends.next, ends.next)
-      const events = missing(file, { spoolId, from: position, until })
+      const gaps = missing(file, { spoolId, from: position, until })
+      const events = gaps.flatMap((gap) => this.events.one(gap))
       return { events, isWhole: false, next: { spoolId, position: until } }
     }
     const until = chunk.first + chunk.count
     const next = { spoolId, position: until }
     if (chunk.events !== null) return { events: chunk.events.slice(position - chunk.first), isWhole: true, next }
     const gap: SpoolGap = { spoolId, position, count: until - position, exact: true, cause: UNREADABLE }
-    return { events: [nodeGap(gap, now())], isWhole: false, next }
+    return { events: this.events.one(nodeGap(gap, now())), isWhole: false, next }
   }
 
   /** The first that ends behind the position; `events` null: there is something else in their place. */
-  private chunkAt(file: SqliteFile, position: number): ChunkRead | null {
+  private chunkAt(file: SqliteFile, position: number, spoolId: string): ChunkRead | null {
     for (const [first, { count, events }] of this.kept) {
       if (first <= position && position < first + count) return { first, count, events }
     }
@@ -114,7 +118,7 @@ export class SpoolReader {
     const first = Number(row.first)
     const body = row.body as Uint8Array
     const count = Number(row.count)
-    const events = eventsIn(body)
+    const events = this.eventsIn(body, { spoolId, first, count })
     if (events === null) return { first, count, events }
     this.kept.set(first, { count, bytes: body.length, events })
     this.keepFew()
@@ -130,6 +134,27 @@ export class SpoolReader {
       bytes -= oldest.bytes
       this.kept.delete(first)
     }
+  }
+
+  /** Null: that is not the chunk that it was. */
+  private eventsIn(
+    body: Uint8Array,
+    { spoolId, first, count }: { spoolId: string; first: number; count: number },
+  ): SpooledEvent[] | null {
+    const gap = { spoolId, count: 1, exact: true, cause: UNKNOWN }
+    try {
+      const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
+      const events = this.events.of(bytes, (index) => nodeGap({ ...gap, position: first + index }, now()))
+      return events.length === count ? events : null
+    } catch {
+      return null
+    }
+  }
+
+  private another(id: string): Read {
+    const cause = 'the spool was begun anew; how many events were in the one before it is not known'
+    const gap: SpoolGap = { spoolId: id, position: 0, count: 0, exact: false, cause }
+    return { events: this.events.one(nodeGap(gap, now())), isWhole: false, next: { spoolId: id, position: 1 } }
   }
 
   private reading<T>(work: (file: SqliteFile) => T): T | null {
@@ -163,20 +188,6 @@ function oldest(file: SqliteFile): number | null {
   const firsts = ['chunk', 'shed'].map((table) => file.sql(`SELECT min(first) AS first FROM ${table}`).get()?.first)
   const known = firsts.filter((first) => typeof first === 'number')
   return known.length === 0 ? null : Math.min(...known)
-}
-
-function eventsIn(body: Uint8Array): readonly IEvent[] | null {
-  try {
-    return RunResponse.decode(body).events?.events ?? []
-  } catch {
-    return null
-  }
-}
-
-function another(id: string): Read {
-  const cause = 'the spool was begun anew; how many events were in the one before it is not known'
-  const gap: SpoolGap = { spoolId: id, position: 0, count: 0, exact: false, cause }
-  return { events: [nodeGap(gap, now())], isWhole: false, next: { spoolId: id, position: 1 } }
 }
 
 /** By session where that is known; the rest by its number alone. */

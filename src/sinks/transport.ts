@@ -4,6 +4,8 @@ import type { SinkSeverity } from '../schema/sink-settings.js'
 
 /** One event as it is sent. */
 export interface Item {
+  readonly uid: string
+  /** Worked out when it is asked for, which costs more than all the rest. */
   readonly event: EventJson
   readonly kind: EventKind
   readonly severity: SinkSeverity

@@ -17,6 +17,7 @@ import { parseTrial, type Trial } from './config.js'
 import { makeTransport } from './make-transport.js'
 import { Renderer } from './render.js'
 import { sinkSecrets } from './secrets.js'
+import { SpooledEvents } from './spooled-event.js'
 
 const DEADLINE_MS = 30_000
 const NS_PER_MS = 1_000_000n
@@ -42,17 +43,14 @@ async function attempt({ settings, user, version }: Trial): Promise<string | nul
   addon.setNonDumpable()
   if (isAlertSink(settings)) return alertTrial(makeAlertTransport(settings, secrets, version))
   const { kinds: _, minSeverity: __, ...open } = settings
-  const item = new Renderer(open, version).item(testEvent())
+  const renderer = new Renderer(open, version)
+  const items = new SpooledEvents().one(testEvent()).flatMap((event) => renderer.item(event) ?? [])
   const sendDatagram = (path: string, text: string) => addon.sendDatagram(path, text)
   // What it says is the one line below.
   const log = createLog({ role: 'sinks', level: 'silent' })
   const transport = makeTransport(settings, { secrets, version, sendDatagram, log })
   try {
-    const {
-      retry = [],
-      dead = [],
-      reason,
-    } = await transport.send(item === null ? [] : [item], AbortSignal.timeout(DEADLINE_MS))
+    const { retry = [], dead = [], reason } = await transport.send(items, AbortSignal.timeout(DEADLINE_MS))
     if (retry.length > 0) return reason ?? 'the receiver did not take it'
     return dead[0]?.reason ?? null
   } finally {

@@ -6,14 +6,14 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { reasonOf } from '../../base/error.js'
 import type { Log } from '../../base/log.js'
-import type { IEvent } from '../../proto/codec.js'
-import { type EventJson, eventToJson } from '../../proto/event-json.js'
+import type { EventJson, EventKind } from '../../proto/event-json.js'
 import type { AlertSettings } from '../../schema/sink-settings.js'
 import type { Cursors } from '../cursors.js'
 import type { DeadLetters } from '../dead-letters.js'
 import { type SinkCounts, SinkHealth } from '../sink-health.js'
 import { SinkWork } from '../sink-work.js'
 import type { Place, SpoolReader } from '../spool-reader.js'
+import type { SpooledEvent } from '../spooled-event.js'
 import { type Alert, type AlertOutcome, type AlertTransport, QUIET_SECONDS } from './alert.js'
 import { AlertBook, type Kept } from './alert-book.js'
 import { AlertState } from './alert-state.js'
@@ -23,6 +23,8 @@ const POLL_MS = 100
 const SAVE_MS = 500
 /** Between two of those it also tells, and the other sinks of the process have their turn. */
 const READS_MAX = 4
+/** The others say nothing to alerts, and are most. */
+const OF_ALERTS: ReadonlySet<EventKind> = new Set(['detection', 'response', 'sandboxEnded', 'sandboxStarted'])
 
 export interface AlertSinkParts {
   readonly name: string
@@ -126,8 +128,8 @@ export class AlertSink {
     return !this.unwritten
   }
 
-  private take(event: IEvent): void {
-    if (!isOfAlerts(event) || !this.book.take(eventToJson(event), Date.now())) this.counts.filtered++
+  private take(event: SpooledEvent): void {
+    if (!OF_ALERTS.has(event.kind) || !this.book.take(event.json, Date.now())) this.counts.filtered++
   }
 
   private due(): Alert[] {
@@ -214,11 +216,6 @@ export function bookFor(
   before: readonly Kept[] = [],
 ) {
   return new AlertBook({ minSeverity, quietMs: quietSeconds * 1_000 }, before)
-}
-
-/** The others say nothing to alerts, and are most. */
-function isOfAlerts(event: IEvent): boolean {
-  return [event.detection, event.response, event.sandboxEnded, event.sandboxStarted].some((what) => what)
 }
 
 /** What was saved of the alerts may be ahead of the cursor, which is saved behind it. */

@@ -2,11 +2,12 @@
 import * as conventions from '@opentelemetry/semantic-conventions/incubating'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import type { IEvent } from '../../../src/proto/codec.js'
+import { Event, encodeBuffer, type IEvent } from '../../../src/proto/codec.js'
 import { EVENT_KINDS, eventToJson } from '../../../src/proto/event-json.js'
 import { textToUnixNs } from '../../../src/proto/time-text.js'
 import { otlpRequest } from '../../../src/sinks/otlp/otlp-request.js'
 import { Renderer } from '../../../src/sinks/render.js'
+import { SpooledEvents } from '../../../src/sinks/spooled-event.js'
 import { anyEvent } from '../../support/any-event.js'
 import { type OtlpRecord, otlpRecords } from '../../support/otlp-messages.js'
 
@@ -18,7 +19,8 @@ const SEVERITIES = { INFO: 9n, LOW: 10n, MEDIUM: 13n, HIGH: 18n }
 describe('an event as a log record of OpenTelemetry', () => {
   const renderer = new Renderer({ type: 'otlp', transport: 'http', url: 'http://127.0.0.1' }, OPTIONS.version)
   const records = (events: readonly IEvent[]): OtlpRecord[] => {
-    const items = events.flatMap((event) => renderer.item(event) ?? [])
+    const spooled = new SpooledEvents()
+    const items = events.flatMap((event) => spooled.one(event)).flatMap((event) => renderer.item(event) ?? [])
     return otlpRecords(otlpRequest(items, OPTIONS, NOW_MS))
   }
 
@@ -26,7 +28,8 @@ describe('an event as a log record of OpenTelemetry', () => {
     const types = new Map<string, string>()
     fc.assert(
       fc.property(anyEvent(kind), (event) => {
-        const json = eventToJson(event)
+        // As it comes from the wire.
+        const json = eventToJson(Event.decode(encodeBuffer(Event, event)))
         const [record, ...more] = records([event])
         expect(more).toEqual([])
         expect(JSON.parse(String(record?.body))).toEqual(json)

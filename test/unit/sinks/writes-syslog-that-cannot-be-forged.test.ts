@@ -1,9 +1,11 @@
 /** Syslog messages by RFC 5424: whatever is in an event, one message stays one, and its text is the event, unchanged. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import type { IEvent } from '../../../src/proto/codec.js'
 import { EVENT_KINDS } from '../../../src/proto/event-json.js'
 import type { SyslogSettings } from '../../../src/schema/sink-settings.js'
 import { Renderer } from '../../../src/sinks/render.js'
+import { SpooledEvents } from '../../../src/sinks/spooled-event.js'
 import { framed, syslogMessage } from '../../../src/sinks/syslog-message.js'
 import type { Item } from '../../../src/sinks/transport.js'
 import { anyEvent } from '../../support/any-event.js'
@@ -14,8 +16,9 @@ const SETTINGS: SyslogSettings = { type: 'syslog', transport: 'tls', address: 'l
 /** PRI VERSION TIMESTAMP HOSTNAME APP-NAME PROCID MSGID, one element of structured data, the text. */
 const MESSAGE =
   /^<(\d{1,3})>1 (-|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z) ([!-~]{1,255}) ([!-~]{1,48}) ([!-~]{1,128}) ([!-~]{1,32}) \[sluice@32473((?: [a-z]+="(?:[^"\\\]]|\\["\\\]])*")*)\] ([\s\S]*)$/u
-const item = (event: Parameters<Renderer['item']>[0]): Item => {
-  const made = new Renderer(SETTINGS, VERSION).item(event)
+const item = (event: IEvent): Item => {
+  const [spooled] = new SpooledEvents().one(event)
+  const made = spooled === undefined ? null : new Renderer(SETTINGS, VERSION).item(spooled)
   if (made === null) throw new Error('it is left out')
   return made
 }

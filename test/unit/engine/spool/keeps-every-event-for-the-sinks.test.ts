@@ -5,7 +5,6 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createLog } from '../../../../src/base/log.js'
 import { SqliteFile } from '../../../../src/base/sqlite-file.js'
 import { prepareSpool } from '../../../../src/engine/spool/open-spool.js'
-import { eventToJson } from '../../../../src/proto/event-json.js'
 import { SPOOL_FILE, spoolForm } from '../../../../src/proto/spool/spool-form.js'
 import { SpoolReader } from '../../../../src/sinks/spool-reader.js'
 import { detected, opened, SpoolRig, seqs, total } from './spool-rig.js'
@@ -222,7 +221,7 @@ describe('a spool whose file is', () => {
     writeFileSync(path(), before)
     const { events } = reader.read(from) ?? { events: [] }
     expect(events.length).toBeGreaterThan(100)
-    expect(seqs(events.map(eventToJson))).toEqual(numbers(1, events.length))
+    expect(seqs(events.map(({ json }) => json))).toEqual(numbers(1, events.length))
     expect(problems.at(-1)).toBeNull()
     reader.close()
   })

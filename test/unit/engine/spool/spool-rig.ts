@@ -7,7 +7,7 @@ import { SqliteFile } from '../../../../src/base/sqlite-file.js'
 import { derivedUuid } from '../../../../src/base/uuid.js'
 import { Spool, type SpoolOptions } from '../../../../src/engine/spool/spool.js'
 import { fromBigInt, type IEvent } from '../../../../src/proto/codec.js'
-import { type EventJson, eventToJson } from '../../../../src/proto/event-json.js'
+import type { EventJson } from '../../../../src/proto/event-json.js'
 import { CURSORS_FILE, CURSORS_FORM } from '../../../../src/proto/spool/spool-form.js'
 import { type Place, SpoolReader } from '../../../../src/sinks/spool-reader.js'
 
@@ -53,7 +53,7 @@ export class SpoolRig {
     for (;;) {
       const read = reader.read(place)
       if (read === null) break
-      events.push(...read.events.map(eventToJson))
+      events.push(...read.events.map(({ json }) => json))
       place = read.next
     }
     reader.close()
