@@ -127,7 +127,7 @@ async function start(config: EngineConfig, log: Log): Promise<RunningRole> {
       metrics?.stop()
       faults.stop()
       await Promise.all([controlServer, ...gatewayServer, ...uplinks].map((server) => server.close(CLOSE_DEADLINE_MS)))
-      opened?.stop()
+      await opened?.stop()
       spool?.stop()
       kept?.close()
     },

@@ -38,7 +38,9 @@ describe.skipIf(skip)(`the journal of a run ${reason}`, () => {
     const verified = await sessions('verify', '--json')
     expect(verified.exitCode).toBe(0)
     const records = String(run.events.length)
-    expect(JSON.parse(verified.stdout)).toMatchObject({ sessionId: session, state: 'SEALED', records, problem: null })
+    const [report, index] = verified.stdout.split('\n').map((line) => JSON.parse(line))
+    expect(report).toMatchObject({ sessionId: session, state: 'SEALED', records, problem: null })
+    expect(index).toMatchObject({ index: { state: 'GOOD', problem: null, first: 1, entries: 2, last: 2 } })
     const exported = await sessions('export', session)
     expect(exported.stdout.split('\n').map((line) => JSON.parse(line))).toEqual(run.events)
     const uids = run.events.map(({ uid }) => uid)
@@ -116,6 +118,10 @@ describe.skipIf(skip)(`the journal of a run ${reason}`, () => {
     rmSync(join(copy, '000001.journal'))
     expect((await verify('--witness', witness)).stdout).toContain('BAD: record 1 ')
     expect((await sessions('verify', '--witness', witness)).exitCode).toBe(0)
+    rmSync(join(dir(), 'sessions', session), { recursive: true })
+    const gone = await sessions('verify')
+    expect(gone.exitCode).toBe(1)
+    expect(gone.stdout).toContain(`${session}: MISSING: the node's index knows it`)
   })
 
   test('can not be asked for what is no session', async () => {

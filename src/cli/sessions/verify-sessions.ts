@@ -6,8 +6,17 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { messageOf, SluiceError } from '../../base/error.js'
 import { writeStderr } from '../../base/stderr.js'
-import { type Keys, openCheckpoint, type SignedCheckpoint } from '../../proto/journal/checkpoint.js'
-import { KEYS_FOLDER, readKeys, readWitness, sessionFolder, sessionsOf } from '../../proto/journal/journal-folder.js'
+import { type Checkpoint, openCheckpoint } from '../../proto/journal/checkpoint.js'
+import { IndexCheck } from '../../proto/journal/index-check.js'
+import {
+  KEYS_FOLDER,
+  readKeys,
+  readWitness,
+  SESSIONS_FOLDER,
+  sessionFolder,
+  sessionsOf,
+} from '../../proto/journal/journal-folder.js'
+import { type IndexReport, readIndex } from '../../proto/journal/node-index.js'
 import { type JournalReport, type VerifyOptions, verifyJournal } from '../../proto/journal/verify-journal.js'
 import { unixNsToText } from '../../proto/time-text.js'
 import { neutralise, neutraliseJson } from '../display-text.js'
@@ -22,7 +31,7 @@ export interface RawVerifyOptions {
 export async function verifySessions(
   wanted: readonly string[],
   raw: RawVerifyOptions,
-  { dir, json }: JournalContext,
+  { dir, json }: Pick<JournalContext, 'dir' | 'json'>,
 ): Promise<number> {
   const own = join(dir, KEYS_FOLDER)
   const keys = readKeys(raw.key ?? [own])
@@ -31,22 +40,69 @@ export async function verifySessions(
   if (raw.key === undefined)
     writeStderr(`sluice: with the keys in ${neutralise(own)}; a copy from elsewhere proves more (--key)\n`)
   const witness = raw.witness === undefined ? null : readWitness(raw.witness)
+  // Before the journals are read: what it holds of them they have.
+  const index = readIndex(dir, keys)
+  const held = (witness ?? [])
+    .map((signed) => openCheckpoint(signed, keys))
+    .filter((opened) => typeof opened !== 'string')
   const ids = wanted.length > 0 ? wanted : sessionsOf(dir)
+  const references = [...held]
   let bad = 0
   for (const id of ids) {
     const { folder, sessionId } = sessionFolder(dir, id)
-    const report = checkedJournal({ folder, sessionId, keys, witness })
+    // One that was brought from elsewhere is in another index, or none.
+    const isOurs = folder === join(dir, SESSIONS_FOLDER, sessionId)
+    const sealed = isOurs ? (index.sessions.get(sessionId)?.seal ?? null) : null
+    let last: Checkpoint | null = null
+    const onCheckpoint = (checkpoint: Checkpoint) => {
+      last = checkpoint
+    }
+    const report = checkedJournal({ folder, sessionId, keys, witness, sealed, onCheckpoint })
+    if (isOurs && last !== null) references.push(last)
     if (report.state === 'BAD') bad++
-    process.stdout.write(
-      `${json ? neutraliseJson(JSON.stringify(reportJson(report))) : neutralise(`${sessionId}: ${reportText(report)}`)}\n`,
-    )
+    say(json, reportJson(report), `${sessionId}: ${reportText(report)}`)
   }
-  const missing = wanted.length > 0 || witness === null ? [] : missingOf(dir, keys, witness)
-  for (const sessionId of missing) {
-    const said = json ? JSON.stringify({ sessionId, state: 'MISSING' }) : `${sessionId}: MISSING: the witness knows it`
-    process.stdout.write(`${said}\n`)
+  const isAll = wanted.length === 0
+  const judge = (by: IndexReport) => judgeIndex(by, { dir, references, held: isAll ? held : [], isAll })
+  const judged = judge(index)
+  // What was written meanwhile is no fault.
+  return (judged.isGood ? judged : judge(readIndex(dir, keys))).say(json) && bad === 0 ? 0 : 1
+}
+
+interface Judged {
+  readonly isGood: boolean
+  /** True if it is good. */
+  say(json: boolean): boolean
+}
+
+function judgeIndex(
+  index: IndexReport,
+  of: { dir: string; references: readonly Checkpoint[]; held: readonly Checkpoint[]; isAll: boolean },
+): Judged {
+  const check = new IndexCheck(index)
+  for (const checkpoint of of.references) check.take(checkpoint)
+  const missing = of.isAll ? missingOf(of.dir, check, of.held) : []
+  const { problem } = check
+  const isGood = problem === null && missing.length === 0
+  return {
+    isGood,
+    say(json) {
+      for (const { sessionId, by } of missing) {
+        say(json, { sessionId, state: 'MISSING', by }, `${sessionId}: MISSING: the ${by} knows it`)
+      }
+      const { entries, first, last, sessions } = index
+      const state = problem === null ? 'GOOD' : 'BAD'
+      const text = problem ?? `${entries} entries about ${sessions.size} sessions`
+      if (of.isAll || problem !== null) {
+        say(json, { index: { state, problem, entries, first, last } }, `index: ${state}: ${text}`)
+      }
+      return isGood
+    },
   }
-  return bad + missing.length > 0 ? 1 : 0
+}
+
+function say(json: boolean, said: object, text: string): void {
+  process.stdout.write(`${json ? neutraliseJson(JSON.stringify(said)) : neutralise(text)}\n`)
 }
 
 /** Throws IO for a folder that can't be read. */
@@ -59,13 +115,17 @@ export function checkedJournal(options: VerifyOptions): JournalReport {
   }
 }
 
-/** Sessions that a checkpoint of ours is of, and that are not here. */
-function missingOf(dir: string, keys: Keys, witness: readonly SignedCheckpoint[]): string[] {
-  const ids = witness.flatMap((signed) => {
-    const opened = openCheckpoint(signed, keys)
-    return typeof opened === 'string' ? [] : [opened.sessionId]
-  })
-  return [...new Set(ids)].filter((id) => !existsSync(sessionFolder(dir, id).folder))
+/** Sessions that the index lists, or a checkpoint of the witness is of, and that are not here; not those that the node itself removed. */
+function missingOf(dir: string, check: IndexCheck, held: readonly Checkpoint[]) {
+  const isHere = (id: string) => existsSync(sessionFolder(dir, id).folder)
+  const listed = check.missing(isHere)
+  const known = new Set(held.map(({ sessionId }) => sessionId))
+  const { sessions } = check.report
+  const others = [...known].filter((id) => !isHere(id) && !listed.includes(id) && sessions.get(id)?.isRemoved !== true)
+  return [
+    ...listed.map((sessionId) => ({ sessionId, by: "node's index" })),
+    ...others.map((sessionId) => ({ sessionId, by: 'witness' })),
+  ]
 }
 
 /** Its state, and how far it is vouched for. */

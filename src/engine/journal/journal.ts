@@ -11,6 +11,7 @@ import { isSessionId } from '../../proto/journal/journal-format.js'
 import type { JournalKey } from './journal-keys.js'
 import { RecordEncoder } from './journal-record.js'
 import { JournaledSession } from './journaled-session.js'
+import type { NodeIndex } from './node-index.js'
 import type { Place } from './recover.js'
 
 const TICK_MS = 1_000
@@ -28,6 +29,8 @@ export interface JournalOptions {
   /** Whether another engine may go on where this one was. Then `passedOn` says what is settled; else all is. */
   readonly isResumable: boolean
   readonly segmentBytes?: number
+  /** Where sessions are listed; null: nowhere. */
+  readonly index?: NodeIndex | null
   nowUnixNs(): bigint
   nowMs?(): number
   onCheckpoint?(signed: SignedCheckpoint): void
@@ -103,6 +106,7 @@ export class Journal {
     this.changed = new Set()
     for (const session of changed) {
       session.flush()
+      if ((session.place?.records ?? 0n) > 0n) this.options.index?.begun(session.sessionId)
       if (this.options.isResumable) this.unsettled.add(session)
       else this.settle(session, session.place)
     }
@@ -132,7 +136,8 @@ export class Journal {
     const known = this.sessions.get(id)
     if (known !== undefined) return known
     if (!isSessionId(id) || this.sessions.size >= SESSIONS_MAX) return null
-    const { folder, key, log, segmentBytes, nowUnixNs, nowMs = () => performance.now(), onCheckpoint } = this.options
+    const { folder, key, log, segmentBytes, nowUnixNs, nowMs = () => performance.now() } = this.options
+    const { onCheckpoint, index = null } = this.options
     const session = new JournaledSession(id, {
       ...{ folder: join(folder, id), encoder: this.encoder, key, nowUnixNs, nowMs },
       ...(segmentBytes === undefined ? {} : { segmentBytes }),
@@ -141,10 +146,12 @@ export class Journal {
         if (problem === null) log.info({ session: sessionId }, 'the journal is written again')
         else log.error({ session: sessionId, problem }, 'the journal lacks something')
       },
-      onCheckpoint: (signed) => {
+      onCheckpoint: (signed, seal) => {
         this.signed++
         onCheckpoint?.(signed)
+        if (seal !== null) index?.sealed(id, { records: seal.records, head: seal.head.toString('hex') })
       },
+      indexReference: (sessionId) => index?.reference(sessionId) ?? null,
     })
     this.sessions.set(id, session)
     return session
@@ -161,6 +168,7 @@ export class Journal {
     this.sessions.delete(session.sessionId)
     this.changed.delete(session)
     this.unsettled.delete(session)
+    this.options.index?.forget(session.sessionId)
   }
 
   private tick(): void {

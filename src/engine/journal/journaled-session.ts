@@ -5,7 +5,7 @@
  */
 import { reasonOf, SluiceError } from '../../base/error.js'
 import { type IEvent, toBigInt } from '../../proto/codec.js'
-import { type SignedCheckpoint, signCheckpoint } from '../../proto/journal/checkpoint.js'
+import { type IndexReference, type SignedCheckpoint, signCheckpoint } from '../../proto/journal/checkpoint.js'
 import { RECORD } from '../../proto/journal/journal-format.js'
 import { journalGap, MissingEvents } from './journal-gap.js'
 import type { JournalKey } from './journal-keys.js'
@@ -28,7 +28,10 @@ export interface JournaledSessionParts {
   nowMs(): number
   /** The disk takes nothing; null: it does again. */
   onFault(sessionId: string, cause: string | null): void
-  onCheckpoint(signed: SignedCheckpoint): void
+  /** @param seal up to where, if nothing comes behind it */
+  onCheckpoint(signed: SignedCheckpoint, seal: Place | null): void
+  /** Of the node's index, for a checkpoint. */
+  indexReference(sessionId: string): IndexReference | null
 }
 
 export class JournaledSession {
@@ -243,6 +246,7 @@ export class JournaledSession {
         ...{ lastSeq: place.lastSeq, head: place.head.toString('hex'), timeUnixNs: parts.nowUnixNs() },
         node: { name: of.node?.name ?? '', bootId: of.node?.bootId ?? '' },
         ...{ policyHash: place.policyHash, lost: place.lost, isSeal, previous: before?.bodyHash ?? '' },
+        index: parts.indexReference(this.sessionId),
         keyId: parts.key.keyId,
       },
       parts.key.privateKey,
@@ -257,6 +261,6 @@ export class JournaledSession {
     journal
       .sync()
       .catch((error: unknown) => parts.onFault(this.sessionId, `it could not be synced: ${reasonOf(error)}`))
-    parts.onCheckpoint(signed)
+    parts.onCheckpoint(signed, isSeal ? place : null)
   }
 }

@@ -8,10 +8,12 @@ import { findUser } from '../../base/drop-privileges.js'
 import { messageOf } from '../../base/error.js'
 import type { Log } from '../../base/log.js'
 import { makeFolders } from '../../base/make-folders.js'
-import { CHECKPOINTS_FOLDER, KEYS_FOLDER, SESSIONS_FOLDER } from '../../proto/journal/journal-folder.js'
+import { CHECKPOINTS_FOLDER, INDEX_FOLDER, KEYS_FOLDER, SESSIONS_FOLDER } from '../../proto/journal/journal-folder.js'
 import { CheckpointFile } from './checkpoint-file.js'
+import { IndexUpkeep } from './index-upkeep.js'
 import { Journal } from './journal.js'
 import { type JournalKey, loadJournalKey } from './journal-keys.js'
+import { NodeIndex } from './node-index.js'
 import { Retention } from './retention.js'
 
 const PASSWD = '/etc/passwd'
@@ -29,7 +31,7 @@ export interface JournalSettings {
 
 export interface OpenedJournal {
   readonly journal: Journal
-  stop(): void
+  stop(): Promise<void>
 }
 
 /** Null: there is none, and the log says why. */
@@ -44,14 +46,20 @@ export function openJournal(
     const folder = join(settings.dir, SESSIONS_FOLDER)
     const file = new CheckpointFile(join(settings.dir, CHECKPOINTS_FOLDER), log)
     const onCheckpoint = (signed: Parameters<CheckpointFile['add']>[0]) => file.add(signed)
-    const journal = new Journal({ folder, key, log, isResumable, nowUnixNs, onCheckpoint })
-    const retention = new Retention({ ...settings, folder, log, isInUse: (id) => journal.has(id) })
+    const indexFolder = join(settings.dir, INDEX_FOLDER)
+    const index = new NodeIndex({ folder: indexFolder, key, log, nowUnixNs })
+    const journal = new Journal({ folder, key, log, isResumable, index, nowUnixNs, onCheckpoint })
+    const { keepDays } = settings
+    const upkeep = new IndexUpkeep({ folder: indexFolder, index, keepDays, nowUnixNs })
+    const isInUse = (id: string) => journal.has(id)
+    const retention = new Retention({ ...settings, folder, log, index: upkeep, isInUse })
     retention.start()
     return {
       journal,
-      stop() {
+      async stop() {
         retention.stop()
         journal.stop()
+        await index.stop()
       },
     }
   } catch (error) {
@@ -67,7 +75,7 @@ function prepared(dir: string, user: string | null): JournalKey {
   const keys = join(dir, KEYS_FOLDER)
   makeFolders(keys, OPEN_MODE)
   const key = loadJournalKey(keys)
-  for (const name of [SESSIONS_FOLDER, CHECKPOINTS_FOLDER]) {
+  for (const name of [SESSIONS_FOLDER, CHECKPOINTS_FOLDER, INDEX_FOLDER]) {
     const path = join(dir, name)
     makeFolders(path, OWN_MODE)
     chmodSync(path, OWN_MODE)

@@ -5,7 +5,7 @@
  */
 import { messageOf, SluiceError } from '../../base/error.js'
 import { Event, type IEvent, toBigInt } from '../../proto/codec.js'
-import { bodyHash, decodeSigned } from '../../proto/journal/checkpoint.js'
+import { decodeSigned } from '../../proto/journal/checkpoint.js'
 import {
   BLOCK_HEAD_BYTES,
   blockContent,
@@ -15,6 +15,7 @@ import {
   recordsOf,
 } from '../../proto/journal/journal-format.js'
 import { SegmentReader, segmentsOf } from '../../proto/journal/segment-files.js'
+import { bodyHash } from '../../proto/journal/signed-text.js'
 
 /** What a chain of events has come to. */
 export interface Place extends ChainPlace {

@@ -9,6 +9,7 @@ import type { Log } from '../../base/log.js'
 import { REVIEW_FILE } from '../../proto/journal/journal-folder.js'
 import { isSessionId } from '../../proto/journal/journal-format.js'
 import { isUnderReview } from '../../proto/journal/review-log.js'
+import type { IndexUpkeep } from './index-upkeep.js'
 
 const LOOK_MS = 10 * 60 * 1_000
 /** Another engine of this machine may write it: one of a run with parts of its own. */
@@ -20,6 +21,8 @@ export interface RetentionOptions {
   readonly keepDays: number
   readonly keepBytes: number
   readonly log: Log
+  /** Where sessions are listed; null: nowhere. */
+  readonly index?: IndexUpkeep | null
   isInUse(sessionId: string): boolean
   nowUnixMs?(): number
 }
@@ -52,7 +55,7 @@ export class Retention {
 
   /** Ids of those that were removed. */
   async look(): Promise<string[]> {
-    const { folder, keepDays, keepBytes, isInUse, log, nowUnixMs = Date.now } = this.options
+    const { folder, keepDays, keepBytes, isInUse, log, index = null, nowUnixMs = Date.now } = this.options
     const all = await this.kept()
     const now = nowUnixMs()
     let bytes = all.reduce((sum, session) => sum + session.bytes, 0)
@@ -60,10 +63,13 @@ export class Retention {
     for (const { id, bytes: its, lastUnixMs, isReviewed } of all.sort((a, b) => a.lastUnixMs - b.lastUnixMs)) {
       const isOld = now - lastUnixMs > keepDays * DAY_MS
       if (isReviewed || isInUse(id) || now - lastUnixMs < QUIET_MS || (!isOld && bytes <= keepBytes)) continue
+      await index?.removed(id)
       await rm(join(folder, id), { recursive: true, force: true })
       bytes -= its
       removed.push(id)
     }
+    const gone = new Set(removed)
+    await index?.look(new Set(all.flatMap(({ id }) => (gone.has(id) ? [] : [id]))))
     if (removed.length > 0) log.info({ sessions: removed.length }, 'old journals were removed')
     return removed
   }

@@ -19,7 +19,7 @@ import { promisify } from 'node:util'
 import { SluiceError } from '../../base/error.js'
 import { makeFolders } from '../../base/make-folders.js'
 import { Event, type IEvent, toBigInt } from '../../proto/codec.js'
-import { bodyHash, encodeSigned, type SignedCheckpoint } from '../../proto/journal/checkpoint.js'
+import { encodeSigned, type SignedCheckpoint } from '../../proto/journal/checkpoint.js'
 import {
   blockContent,
   chainOn,
@@ -31,6 +31,7 @@ import {
   recordsOf,
 } from '../../proto/journal/journal-format.js'
 import { SEGMENTS_MAX, SegmentReader, segmentName, segmentsOf } from '../../proto/journal/segment-files.js'
+import { bodyHash } from '../../proto/journal/signed-text.js'
 import {
   type LastCheckpoint,
   type Place,

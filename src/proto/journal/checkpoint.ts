@@ -3,16 +3,37 @@
  * are what is checked, and that a body which is not one is told apart from one that was signed by somebody else. Not here: where the keys
  * are, and whether a chain fits.
  */
-import { createHash, createPublicKey, type KeyObject, sign, verify } from 'node:crypto'
+import { createHash, createPublicKey, type KeyObject } from 'node:crypto'
 import { SluiceError } from '../../base/error.js'
 import { HASH_BYTES, isSessionId, JOURNAL_VERSION } from './journal-format.js'
+import {
+  Fields,
+  type Keys,
+  parseSignedLine,
+  SIGNATURE_BYTES,
+  SIGNED_BYTES_MAX,
+  type SignedText,
+  signatureProblem,
+  signedLine,
+  signText,
+} from './signed-text.js'
 
 /** Nothing else that this key signs begins so. */
 const DOMAIN = Buffer.from(`sluice journal checkpoint ${JOURNAL_VERSION}\0`)
-export const SIGNATURE_BYTES = 64
-export const CHECKPOINT_BYTES_MAX = 4_096
+const LINE = 'checkpoint'
 const KEY_ID_BYTES = 8
-const TEXT_CHARS_MAX = 1_024
+const NODE_CHARS_MAX = 1_024
+const HASH = new RegExp(`^[0-9a-f]{${2 * HASH_BYTES}}$`)
+
+/** Of the node's index, as it was when a checkpoint was signed: an index that was cut since then shows. */
+export interface IndexReference {
+  /** Of the last entry that was on disk, from 1. */
+  readonly number: number
+  /** SHA-256 of that entry, as hex. */
+  readonly hash: string
+  /** Number of the entry that lists this session; 0: none was on disk yet. */
+  readonly own: number
+}
 
 export interface Checkpoint {
   readonly sessionId: string
@@ -34,14 +55,12 @@ export interface Checkpoint {
   readonly isSeal: boolean
   /** SHA-256 of the body of the one before, as hex; empty: it is the first. */
   readonly previous: string
+  /** Null: the node had no index then. */
+  readonly index: IndexReference | null
   readonly keyId: string
 }
 
-export interface SignedCheckpoint {
-  /** The bytes that are signed. */
-  readonly body: Buffer
-  readonly signature: Buffer
-}
+export type SignedCheckpoint = SignedText
 
 /** Short name of a public key. */
 export function keyIdOf(publicKey: KeyObject): string {
@@ -67,19 +86,15 @@ export function parsePublicKey(pem: string): KeyObject {
 }
 
 export function signCheckpoint(checkpoint: Checkpoint, privateKey: KeyObject): SignedCheckpoint {
-  const { records, lastSeq, timeUnixNs, lost, isSeal, sessionId, ...rest } = checkpoint
-  const body = Buffer.from(
-    JSON.stringify({
-      ...{ version: JOURNAL_VERSION, sessionId, number: rest.number, records: String(records) },
-      ...{ lastSeq: String(lastSeq), head: rest.head, timeUnixNs: String(timeUnixNs), node: rest.node },
-      ...{ policyHash: rest.policyHash, lost: String(lost), isSeal, previous: rest.previous, keyId: rest.keyId },
-    }),
-  )
-  return { body, signature: sign(null, Buffer.concat([DOMAIN, body]), privateKey) }
-}
-
-export function bodyHash(body: Buffer): string {
-  return createHash('sha256').update(body).digest('hex')
+  const { records, lastSeq, timeUnixNs, lost, isSeal, sessionId, index, ...rest } = checkpoint
+  const text = {
+    ...{ version: JOURNAL_VERSION, sessionId, number: rest.number, records: String(records) },
+    ...{ lastSeq: String(lastSeq), head: rest.head, timeUnixNs: String(timeUnixNs), node: rest.node },
+    ...{ policyHash: rest.policyHash, lost: String(lost), isSeal, previous: rest.previous },
+    ...(index === null ? {} : { index }),
+    keyId: rest.keyId,
+  }
+  return signText(DOMAIN, text, privateKey)
 }
 
 /** As a block holds it. */
@@ -89,74 +104,58 @@ export function encodeSigned({ body, signature }: SignedCheckpoint): Buffer {
 
 /** Null: too short or too long. */
 export function decodeSigned(content: Buffer): SignedCheckpoint | null {
-  if (content.length <= SIGNATURE_BYTES || content.length > CHECKPOINT_BYTES_MAX) return null
+  if (content.length <= SIGNATURE_BYTES || content.length > SIGNED_BYTES_MAX) return null
   const at = content.length - SIGNATURE_BYTES
   return { body: content.subarray(0, at), signature: content.subarray(at) }
 }
 
-export type Keys = ReadonlyMap<string, KeyObject>
-
 /** What it says, if one of these keys signed it; else what is wrong with it, as an end of a sentence. */
-export function openCheckpoint({ body, signature }: SignedCheckpoint, keys: Keys): Checkpoint | string {
-  const checkpoint = parseBody(body)
+export function openCheckpoint(signed: SignedCheckpoint, keys: Keys): Checkpoint | string {
+  const checkpoint = parseBody(signed.body)
   if (checkpoint === null) return 'is no checkpoint of this version'
-  const key = keys.get(checkpoint.keyId)
-  if (key === undefined) return `is signed with a key that is not among yours (it says ${checkpoint.keyId})`
-  return verify(null, Buffer.concat([DOMAIN, body]), key, signature)
-    ? checkpoint
-    : `is not signed with the key ${checkpoint.keyId} that it names`
+  return signatureProblem(DOMAIN, signed, { keyId: checkpoint.keyId, keys }) ?? checkpoint
 }
 
 function parseBody(body: Buffer): Checkpoint | null {
-  let said: unknown
-  try {
-    said = JSON.parse(body.toString())
-  } catch {
-    return null
-  }
-  const field = (name: string): unknown => (typeof said === 'object' && said !== null ? Reflect.get(said, name) : null)
-  const text = (name: string, form: RegExp): string | null => {
-    const value = field(name)
-    return typeof value === 'string' && value.length <= TEXT_CHARS_MAX && form.test(value) ? value : null
-  }
-  const sessionId = text('sessionId', /^/)
-  const number = field('number')
-  const head = text('head', new RegExp(`^[0-9a-f]{${2 * HASH_BYTES}}$`))
-  const counts = ['records', 'lastSeq', 'timeUnixNs', 'lost'].map((name) => text(name, /^\d{1,20}$/))
-  const previous = text('previous', /^([0-9a-f]{64})?$/)
-  const keyId = text('keyId', /^[0-9a-f]{16}$/)
-  const policyHash = text('policyHash', /^/)
-  const isSeal = field('isSeal')
-  const node = field('node')
-  if (field('version') !== JOURNAL_VERSION || sessionId === null || !isSessionId(sessionId)) return null
-  if (typeof number !== 'number' || !Number.isSafeInteger(number) || number < 1) return null
+  const fields = Fields.parse(body.toString())
+  if (fields === null || fields.get('version') !== JOURNAL_VERSION) return null
+  const sessionId = fields.text('sessionId', /^/)
+  const number = fields.whole('number', 1)
+  const head = fields.text('head', HASH)
+  const [records, lastSeq, timeUnixNs, lost] = ['records', 'lastSeq', 'timeUnixNs', 'lost'].map((n) => fields.big(n))
+  const previous = fields.text('previous', /^([0-9a-f]{64})?$/)
+  const keyId = fields.text('keyId', /^[0-9a-f]{16}$/)
+  const policyHash = fields.text('policyHash', /^/)
+  const isSeal = fields.get('isSeal')
+  const node = Fields.from(fields.get('node'))
+  const index = parseReference(fields.get('index'))
+  if (sessionId === null || !isSessionId(sessionId) || number === null || index === 'none') return null
   if (head === null || previous === null || keyId === null || policyHash === null) return null
-  if (typeof isSeal !== 'boolean' || typeof node !== 'object' || node === null) return null
-  const [records, lastSeq, timeUnixNs, lost] = counts
+  if (typeof isSeal !== 'boolean' || node === null) return null
   if (records == null || lastSeq == null || timeUnixNs == null || lost == null) return null
-  const nodeText = (name: string) => String(Reflect.get(node, name) ?? '').slice(0, TEXT_CHARS_MAX)
+  const nodeText = (name: string) => String(node.get(name) ?? '').slice(0, NODE_CHARS_MAX)
   return {
-    ...{ sessionId, number, head, previous, keyId, policyHash, isSeal },
-    ...{ records: BigInt(records), lastSeq: BigInt(lastSeq), timeUnixNs: BigInt(timeUnixNs), lost: BigInt(lost) },
+    ...{ sessionId, number, head, previous, keyId, policyHash, isSeal, records, lastSeq, timeUnixNs, lost, index },
     node: { name: nodeText('name'), bootId: nodeText('bootId') },
   }
 }
 
+/** Those of before there was an index say nothing of one. 'none': it is no such thing. */
+function parseReference(said: unknown): IndexReference | null | 'none' {
+  if (said === undefined) return null
+  const fields = Fields.from(said)
+  const number = fields?.whole('number', 1) ?? null
+  const hash = fields?.text('hash', HASH) ?? null
+  const own = fields?.whole('own', 0) ?? null
+  return number === null || hash === null || own === null ? 'none' : { number, hash, own }
+}
+
 /** A line of a witness: what a checkpoint is outside of its journal. */
-export function witnessLine({ body, signature }: SignedCheckpoint): string {
-  return JSON.stringify({ checkpoint: body.toString(), signature: signature.toString('base64') })
+export function witnessLine(signed: SignedCheckpoint): string {
+  return signedLine(LINE, signed)
 }
 
 /** Null: it is no such line. */
 export function parseWitnessLine(line: string): SignedCheckpoint | null {
-  try {
-    const said: unknown = JSON.parse(line)
-    if (typeof said !== 'object' || said === null) return null
-    const body: unknown = Reflect.get(said, 'checkpoint')
-    const signature: unknown = Reflect.get(said, 'signature')
-    if (typeof body !== 'string' || typeof signature !== 'string' || body.length > CHECKPOINT_BYTES_MAX) return null
-    return { body: Buffer.from(body), signature: Buffer.from(signature, 'base64') }
-  } catch {
-    return null
-  }
+  return parseSignedLine(LINE, line)
 }

@@ -6,12 +6,14 @@ import type { KeyObject } from 'node:crypto'
 import { closeSync, constants, fstatSync, openSync, readdirSync, readFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { errnoCode, messageOf, reasonOf, SluiceError } from '../../base/error.js'
-import { type Keys, keyIdOf, parsePublicKey, parseWitnessLine, type SignedCheckpoint } from './checkpoint.js'
+import { keyIdOf, parsePublicKey, parseWitnessLine, type SignedCheckpoint } from './checkpoint.js'
 import { isSessionId } from './journal-format.js'
+import type { Keys } from './signed-text.js'
 
 export const KEYS_FOLDER = 'keys'
 export const SESSIONS_FOLDER = 'sessions'
 export const CHECKPOINTS_FOLDER = 'checkpoints'
+export const INDEX_FOLDER = 'index'
 export const CHECKPOINTS_FILE = 'checkpoints.jsonl'
 /** In a session's folder: somebody reads it. */
 export const REVIEW_FILE = 'review.jsonl'
@@ -79,7 +81,7 @@ export function readWitness(path: string): SignedCheckpoint[] {
   })
 }
 
-function readBounded(path: string, bytesMax: number): Buffer {
+export function readBounded(path: string, bytesMax: number): Buffer {
   let fd: number
   try {
     fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)

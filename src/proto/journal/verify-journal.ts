@@ -5,9 +5,11 @@
  */
 import { messageOf } from '../../base/error.js'
 import { Event, type IEvent, toBigInt } from '../codec.js'
-import { bodyHash, type Checkpoint, type Keys, openCheckpoint, type SignedCheckpoint } from './checkpoint.js'
+import { type Checkpoint, openCheckpoint, type SignedCheckpoint } from './checkpoint.js'
 import { type ChainPlace, RECORD } from './journal-format.js'
+import type { IndexedSeal } from './node-index.js'
 import { segmentName } from './segment-files.js'
+import { bodyHash, type Keys } from './signed-text.js'
 import { type FilePlace, type JournalItem, type JournalProblem, walkJournal } from './walk-journal.js'
 
 /** Ends of blocks that no checkpoint has vouched for yet, at one time. A writer makes one every 1,000 records. */
@@ -43,8 +45,12 @@ export interface VerifyOptions {
   readonly keys: Keys
   /** Checkpoints that were kept elsewhere, of any session; null: there are none. */
   readonly witness?: readonly SignedCheckpoint[] | null
+  /** What the node's index says of its end; null: nothing. */
+  readonly sealed?: IndexedSeal | null
   /** Every event, once the chain holds so far. */
   onEvent?(event: IEvent): void
+  /** Every checkpoint that fits. */
+  onCheckpoint?(checkpoint: Checkpoint): void
 }
 
 /** Where a block ends. */
@@ -109,6 +115,7 @@ class Verification {
 
   report(): JournalReport {
     if (this.problem === null) this.askWitness()
+    if (this.problem === null) this.askIndex()
     const { problem, proved } = this
     return {
       sessionId: this.options.sessionId,
@@ -195,6 +202,7 @@ class Verification {
     this.proved = opened
     this.previous = bodyHash(signed.body)
     this.keyIds.add(opened.keyId)
+    this.options.onCheckpoint?.(opened)
     return true
   }
 
@@ -220,5 +228,17 @@ class Verification {
     const among = this.held.filter(({ records }) => records <= this.records && records > 0n)
     if (this.witnessed >= among.length) return
     this.bad((this.proved?.records ?? 0n) + 1n, 'the witness holds a checkpoint over records that no block ends with')
+  }
+
+  private askIndex(): void {
+    const { proved } = this
+    const { sealed = null } = this.options
+    if (sealed === null || (proved?.isSeal === true && proved.head === sealed.head)) return
+    const behind = this.records < sealed.records ? this.records : (proved?.records ?? 0n)
+    const found = proved?.isSeal === true ? 'another seal' : 'none'
+    this.bad(
+      behind + 1n,
+      `the node's index holds its seal over ${sealed.records} records, and the journal has ${found}`,
+    )
   }
 }

@@ -1,14 +1,17 @@
 /** Journals of made-up events, written by the real writer with a clock of our own, and read by the real verifier. */
 import { createPublicKey, generateKeyPairSync } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createLog } from '../../../../src/base/log.js'
 import { derivedUuid } from '../../../../src/base/uuid.js'
 import { Journal } from '../../../../src/engine/journal/journal.js'
 import type { JournalKey } from '../../../../src/engine/journal/journal-keys.js'
+import { NodeIndex } from '../../../../src/engine/journal/node-index.js'
 import { fromBigInt, type IEvent } from '../../../../src/proto/codec.js'
-import { type Keys, keyIdOf, type SignedCheckpoint } from '../../../../src/proto/journal/checkpoint.js'
+import { keyIdOf, type SignedCheckpoint } from '../../../../src/proto/journal/checkpoint.js'
+import { type IndexReport, readIndex } from '../../../../src/proto/journal/node-index.js'
+import type { Keys } from '../../../../src/proto/journal/signed-text.js'
 import { type JournalReport, verifyJournal } from '../../../../src/proto/journal/verify-journal.js'
 
 const START_NS = 1_800_000_000_000_000_000n
@@ -40,12 +43,17 @@ export function endOf(session: string, seq: number): IEvent {
 }
 
 export class JournalRig {
-  readonly folder = mkdtempSync(join(tmpdir(), 'sluice-journal-'))
+  readonly dir = mkdtempSync(join(tmpdir(), 'sluice-journal-'))
+  readonly folder = join(this.dir, 'sessions')
   readonly key = newKey()
   readonly checkpoints: SignedCheckpoint[] = []
   nowMs = 0
 
-  open(more: { isResumable?: boolean; segmentBytes?: number } = {}): Journal {
+  constructor() {
+    mkdirSync(this.folder)
+  }
+
+  open(more: { isResumable?: boolean; segmentBytes?: number; index?: NodeIndex } = {}): Journal {
     return new Journal({
       ...{
         folder: this.folder,
@@ -60,6 +68,17 @@ export class JournalRig {
     })
   }
 
+  newIndex(): NodeIndex {
+    return new NodeIndex({
+      ...{ folder: join(this.dir, 'index'), key: this.key, log: createLog({ role: 'test', level: 'silent' }) },
+      nowUnixNs: () => START_NS + BigInt(this.nowMs) * 1_000_000n,
+    })
+  }
+
+  index(): IndexReport {
+    return readIndex(this.dir, this.key.keys)
+  }
+
   folderOf(session: string): string {
     return join(this.folder, session)
   }
@@ -69,6 +88,6 @@ export class JournalRig {
   }
 
   remove(): void {
-    rmSync(this.folder, { recursive: true, force: true })
+    rmSync(this.dir, { recursive: true, force: true })
   }
 }
