@@ -4,6 +4,7 @@
  * that, so that what the machine does besides is in both.
  *
  *   node bench/run.mjs detect FILE        FILE: gzipped JSON Lines, a session a line (docs/detection.md); about a minute
+ *   node bench/run.mjs detect sessions FILE        only 10,000 live sessions: memory and CPU; 2 minutes
  *   node bench/run.mjs detect RECORDING.jsonl [OTHER]        OTHER: the bin/sluice of another build; CPU an event, five turns
  */
 import { spawnSync } from 'node:child_process'
@@ -15,11 +16,16 @@ import { loadBashGrammar } from '../../build/js/engine/bash-grammar.js'
 import { readShellText } from '../../build/js/engine/detect/shell-text.js'
 import { eventsOf, readTrajectories } from '../../test/support/trajectory.mjs'
 import { KINDS_OF_LOOPS, madeToLoop } from './loops.mjs'
+import { manySessions } from './sessions.mjs'
 
 const SLUICE = fileURLToPath(new URL('../../bin/sluice', import.meta.url))
 const FACTS = new Set(['bash_heavy'])
 const SPEED_EVENTS = 400_000
 const TURNS = 5
+/** Up to the most that a replay remembers; the first for the code to be warm. */
+const LIVE_SESSIONS = [1_000, 1_000, 10_000]
+const LIVE_EVENTS = 60
+const STORIES = 100
 const NEWLINE = 0x0a
 /** USER_HZ is 100 on every architecture of ours. */
 const MICROS_PER_TICK = 10_000
@@ -29,21 +35,37 @@ export async function run([file, other]) {
     console.log('detect: not measured, as it was given no sessions: npm run bench -- detect FILE')
     return
   }
+  if (file === 'sessions') {
+    await live(readTrajectories(other), splitter(await loadBashGrammar()))
+    return
+  }
   if (file.endsWith('.jsonl')) {
     inTurns(file, other)
     return
   }
   const syntax = await loadBashGrammar()
-  const split = (cmd) => readShellText(cmd, syntax).commands.map(({ words }) => words)
+  const split = splitter(syntax)
   const sessions = readTrajectories(file)
   const dir = mkdtempSync(join(tmpdir(), 'sluice-bench-'))
   try {
     good(sessions, split, dir)
     loops(sessions, split, dir)
     speed(sessions, split, dir)
+    await live(sessions, split)
   } finally {
     rmSync(dir, { recursive: true, force: true })
   }
+}
+
+function splitter(syntax) {
+  return (cmd) => readShellText(cmd, syntax).commands.map(({ words }) => words)
+}
+
+async function live(sessions, split) {
+  const stories = sessions.slice(0, STORIES).map((session) => eventsOf(session, split))
+  const rows = []
+  for (const count of LIVE_SESSIONS) rows.push(await manySessions(stories, { count, events: LIVE_EVENTS }))
+  console.table(rows)
 }
 
 function good(sessions, split, dir) {

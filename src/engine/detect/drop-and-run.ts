@@ -11,12 +11,15 @@ import type { Lineage } from './tool-calls.js'
 
 /** Files that were written, the latest. */
 const FILES_MAX = 1_024
+/** A power of two, as FILES_MAX is. */
+const FILES_FIRST = 16
 const TOLD_MAX = 32
 const PATH_CHARS_MAX = 200
 const SHARED_MEMORY = /^\/(?:dev\/shm|run\/shm)\//
 
 export class DropAndRunDetector implements Detector {
-  private readonly files = new Int32Array(FILES_MAX)
+  /** As wide as it has to be: most sessions write some. */
+  private files = new Int32Array(FILES_FIRST)
   private next = 0
   private readonly told = new Met(TOLD_MAX)
   private count = 0
@@ -66,8 +69,14 @@ export class DropAndRunDetector implements Detector {
   private note(file: string): void {
     const number = hash32(file) || 1
     if (file === '' || this.files.includes(number)) return
+    if (this.next === FILES_MAX) this.next = 0
+    else if (this.next === this.files.length) {
+      const wider = new Int32Array(2 * this.files.length)
+      wider.set(this.files)
+      this.files = wider
+    }
     if (this.files[this.next] !== 0) this.forgotten += 1
     this.files[this.next] = number
-    this.next = (this.next + 1) % FILES_MAX
+    this.next += 1
   }
 }

@@ -42,7 +42,10 @@ export function withShells(flags: number, shells: number): number {
   return (flags & ((1 << SHELLS_SHIFT) - 1)) | (Math.min(shells, SHELLS_MAX) << SHELLS_SHIFT)
 }
 
+/** Of the places that are taken: most sessions have some, and an engine saves those of all its sessions again and again. */
 export interface ProcessTableState {
+  /** Absent in what an earlier version saved, which has every place. */
+  readonly places?: Uint16Array
   readonly keys: Int32Array
   readonly values: Uint32Array
   readonly isEmpty: boolean
@@ -57,14 +60,21 @@ export class ProcessTable {
   isEmpty: boolean
 
   constructor(goOn: ProcessTableState | null = null) {
-    this.keys = Int32Array.from(goOn?.keys ?? new Int32Array(PROCESSES_MAX))
-    this.values = Uint32Array.from(goOn?.values ?? new Uint32Array(PROCESSES_MAX))
+    this.keys = new Int32Array(PROCESSES_MAX)
+    this.values = new Uint32Array(PROCESSES_MAX)
     this.isEmpty = goOn?.isEmpty ?? true
+    goOn?.keys.forEach((key, index) => {
+      const place = goOn.places === undefined ? index : (goOn.places[index] ?? 0)
+      this.keys[place] = key
+      this.values[place] = goOn.values[index] ?? 0
+    })
   }
 
   get state(): ProcessTableState {
-    const { keys, values, isEmpty } = this
-    return { keys, values, isEmpty }
+    const places = Uint16Array.from(takenIn(this.keys))
+    const keys = Int32Array.from(places, (place) => this.keys[place] ?? 0)
+    const values = Uint32Array.from(places, (place) => this.values[place] ?? 0)
+    return { places, keys, values, isEmpty: this.isEmpty }
   }
 
   /** -1: not known. Holds until the next `put`. */
@@ -119,4 +129,10 @@ export class ProcessTable {
 
 function rowOf(key: Key): number {
   return (key & (ROWS - 1)) * PER_ROW
+}
+
+function takenIn(keys: Int32Array): number[] {
+  const taken: number[] = []
+  for (let at = 0; at < keys.length; at += 1) if (keys[at] !== 0) taken.push(at)
+  return taken
 }

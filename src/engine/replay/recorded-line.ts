@@ -69,8 +69,9 @@ const DAY_CHARS = '2006-01-02'.length
 /** Never in a part that is passed on: they would be there twice. */
 const OWN_KEYS = /"(?:recordedSeq|toolCallId|seq|schema|sessionId|__proto__)":/
 const KINDS: ReadonlySet<string> = new Set(EVENT_KINDS)
-const KEPT_MAX = 4_096
-const KEPT_CHARS_MAX = 2 * 1024 * 1024
+/** As many as there may be sessions, each with some hundred characters. */
+const KEPT_MAX = 10_000
+const KEPT_CHARS_MAX = 8 * 1024 * 1024
 /** Longer ones are few. */
 const TEXT_CHARS_MAX = 32 * 1024
 const BEHIND_SEQ = '","sandbox":'.length

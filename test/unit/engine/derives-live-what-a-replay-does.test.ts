@@ -5,6 +5,7 @@ import { createLog } from '../../../src/base/log.js'
 import { Commands } from '../../../src/engine/detect/command.js'
 import { factOf } from '../../../src/engine/detect/fact-of.js'
 import { LoopDetector } from '../../../src/engine/detect/loop.js'
+import { FIRST, keyOf, PROCESSES_MAX, ProcessTable } from '../../../src/engine/detect/process-table.js'
 import { SessionDetection } from '../../../src/engine/detect/session-detection.js'
 import type { ToolCallsState } from '../../../src/engine/detect/tool-calls.js'
 import { LiveDetection } from '../../../src/engine/live-detection.js'
@@ -169,6 +170,26 @@ describe('detection while it happens', () => {
     const ids = [...first.given.slice(2), ...next.given].map(({ toolCallId }) => toolCallId)
     expect(new Set(ids).size).toBe(1)
     expect(next.given.at(-1)?.toolCall).toMatchObject({ processes: 2, command: bytes('make') })
+  })
+
+  it('saves of its processes those that there are, and goes on with what an earlier version saved of them', () => {
+    const table = new ProcessTable()
+    const keys = Array.from({ length: 40 }, (_, at) => keyOf(`boot-${at}-s-1`))
+    for (const [at, key] of keys.entries()) table.put(key, at + 1, FIRST)
+    const { state } = table
+    expect(state.keys).toHaveLength(40)
+    const whole = { keys: new Int32Array(PROCESSES_MAX), values: new Uint32Array(PROCESSES_MAX), isEmpty: false }
+    for (const [at, place] of (state.places ?? []).entries()) {
+      whole.keys[place] = state.keys[at] ?? 0
+      whole.values[place] = state.values[at] ?? 0
+    }
+    for (const saved of [structuredClone(state), whole]) {
+      const next = new ProcessTable(saved)
+      const calls = keys.map((key) => next.call(next.find(key)))
+      expect(calls).toEqual(keys.map((_, at) => at + 1))
+      expect(next.flags(next.find(keys[7] ?? 0))).toBe(FIRST)
+      expect(next.state).toEqual(state)
+    }
   })
 
   it('gives out an event that it can not look at', () => {
