@@ -44,6 +44,7 @@ export function eventText(event: ShownEvent): string {
   if (event.limitHit !== undefined) return limitHitText(event.limitHit)
   if (event.cgroupChange !== undefined) return cgroupChangeText(event.cgroupChange, event.process?.pid)
   if (event.quarantine !== undefined) return quarantineText(event.quarantine)
+  if (event.checkpoint !== undefined) return checkpointText(event.checkpoint)
   if (event.gap !== undefined) return gapText(event.gap)
   if (event.sandboxStarted !== undefined) {
     const { mode, policyName, user, workdir, command } = event.sandboxStarted
@@ -175,6 +176,10 @@ function quarantineText({ cause, pid, stopped }: NonNullable<ShownEvent['quarant
   const why = QUARANTINE_TEXTS[cause] ?? neutraliseWord(cause.toLowerCase())
   const whom = pid === 0 ? '' : ` (${pid})`
   return `${why}${whom}: its connections are refused${stopped ? ', and this process was stopped' : ''}`
+}
+
+function checkpointText({ sessionId, records, isSeal }: NonNullable<ShownEvent['checkpoint']>): string {
+  return `${isSeal ? 'sealed' : 'signed'}: ${records} records of ${neutraliseWord(sessionId)}`
 }
 
 function policyChangedText({ from, to, by }: ShownPolicyChange): string {

@@ -209,6 +209,7 @@ export interface ShownEvent {
   readonly limitHit?: ShownLimitHit
   readonly cgroupChange?: { readonly op: string; readonly path: string; readonly actorPid: number }
   readonly quarantine?: { readonly cause: string; readonly pid: number; readonly stopped: boolean }
+  readonly checkpoint?: { readonly sessionId: string; readonly records: string; readonly isSeal: boolean }
   readonly sandboxEnded?: { readonly summary?: ShownSummary | null }
 }
 

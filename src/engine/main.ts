@@ -93,12 +93,13 @@ async function start(config: EngineConfig, log: Log): Promise<RunningRole> {
   const checks = peerChecks(config, { addon, registry, log })
   const { refusals } = checks
   const texts = new NodePolicyTexts(config.policies, log)
+  const spool = await spoolOf(config, log)
   const opened = openJournal(config.journal, {
     ...{ user: config.user, log, isResumable: state.kept },
     nowUnixNs: () => clock.nowUnixNs(),
+    tell: (event) => spool?.append(event),
   })
   const journal = opened?.journal ?? null
-  const spool = await spoolOf(config, log)
   const tally = config.metrics === undefined ? null : new EventTally(() => clock.nowUnixNs())
   const { control, vet, vetGateway, ingest, desk, keeper, responder, numbers, faults } = controlSide(config, {
     ...{ kept, journal, spool, tally, pipeline, live, backPressure, clock, state, registry, log, refusals, bootId },

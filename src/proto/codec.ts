@@ -19,6 +19,7 @@ export const {
   FileOpen,
   FileChange,
   CgroupChange,
+  Checkpoint,
   Quarantine,
   Connect,
   ConnectionClosed,
@@ -182,6 +183,7 @@ export type CgroupChange = sluice.v1.CgroupChange
 export type ICgroupChange = sluice.v1.CgroupChange.$Properties
 export type Stdin = sluice.v1.Stdin
 export type IStdin = sluice.v1.Stdin.$Properties
+export type ICheckpoint = sluice.v1.Checkpoint.$Properties
 export type Quarantine = sluice.v1.Quarantine
 export type IQuarantine = sluice.v1.Quarantine.$Properties
 export type Connect = sluice.v1.Connect

@@ -8,6 +8,7 @@
 import { SluiceError } from '../base/error.js'
 import type {
   ICgroupChange,
+  ICheckpoint,
   IConnect,
   IConnectionClosed,
   IDns,
@@ -86,6 +87,7 @@ export const EVENT_KINDS = [
   'limitHit',
   'cgroupChange',
   'quarantine',
+  'checkpoint',
 ] as const
 
 export type EventKind = (typeof EVENT_KINDS)[number]
@@ -126,6 +128,7 @@ export type KindJson =
   | { limitHit: LimitHitJson }
   | { cgroupChange: CgroupChangeJson }
   | { quarantine: QuarantineJson }
+  | { checkpoint: CheckpointJson }
 
 export type EventJson = EventCommonJson & KindJson
 
@@ -152,6 +155,7 @@ export type LimitHitJson = ReturnType<typeof limitHitJson>
 export type PolicyChangedJson = ReturnType<typeof policyChangedJson>
 export type CgroupChangeJson = ReturnType<typeof cgroupChangeJson>
 export type QuarantineJson = ReturnType<typeof quarantineJson>
+export type CheckpointJson = ReturnType<typeof checkpointJson>
 export type SummaryJson = ReturnType<typeof summaryJson>
 export type RefusalJson = ReturnType<typeof refusalJson>
 export type TallyJson = ReturnType<typeof tallyJson>
@@ -205,6 +209,7 @@ export function kindToJson(event: IEvent): KindJson {
   if (event.limitHit) return { limitHit: limitHitJson(event.limitHit) }
   if (event.cgroupChange) return { cgroupChange: cgroupChangeJson(event.cgroupChange) }
   if (event.quarantine) return { quarantine: quarantineJson(event.quarantine) }
+  if (event.checkpoint) return { checkpoint: checkpointJson(event.checkpoint) }
   throw new SluiceError('PROTOCOL', `event ${event.uid ?? ''} is of no kind that this version knows`)
 }
 
@@ -381,6 +386,18 @@ function cgroupChangeJson(change: ICgroupChange) {
     path: text(change.path),
     cgroupId: u64(change.cgroupId),
     actorPid: change.actorPid ?? 0,
+  }
+}
+
+function checkpointJson(checkpoint: ICheckpoint) {
+  return {
+    sessionId: checkpoint.sessionId ?? '',
+    number: u64(checkpoint.number),
+    records: u64(checkpoint.records),
+    isSeal: checkpoint.isSeal ?? false,
+    keyId: checkpoint.keyId ?? '',
+    text: checkpoint.text ?? '',
+    signature: Buffer.from(checkpoint.signature ?? []).toString('base64'),
   }
 }
 

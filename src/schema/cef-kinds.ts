@@ -166,6 +166,11 @@ export const CEF_KINDS: Kinds = {
     ...{ id: 'quarantine', name: 'Who belongs to the sandbox can no longer be told', severity: SEVERITY.HIGH },
     fields: { cat: 'sandbox', act: stopped ? 'STOP' : 'DENY', reason: cause, dpid: pid === 0 ? null : pid },
   }),
+  checkpoint: ({ sessionId, records, isSeal }) =>
+    info('checkpoint', isSeal ? 'Journal sealed' : 'Journal signed', {
+      ...{ cat: 'journal', outcome: 'success', cn1Label: 'records', cn1: whole(records) },
+      msg: `${records} records of the journal of ${sessionId} are vouched for`,
+    }),
 }
 
 function info(id: EventKind, name: string, fields: CefKind['fields']): CefKind {

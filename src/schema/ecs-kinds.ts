@@ -177,6 +177,10 @@ export const ECS_KINDS: Kinds = {
     }),
     fields: { message: `who belongs to the sandbox can no longer be told (${cause})` },
   }),
+  checkpoint: ({ sessionId, records, isSeal }) => ({
+    event: of('configuration', 'info', { action: isSeal ? 'journal-sealed' : 'journal-signed', outcome: 'success' }),
+    fields: { message: `${records} records of the journal of ${sessionId} are vouched for` },
+  }),
 }
 
 /** As ours, so that more is worse. */

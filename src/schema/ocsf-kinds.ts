@@ -199,6 +199,12 @@ export const KINDS: Kinds = {
       analytic: { uid: 'quarantine', name: 'quarantine', type_id: RULE, type: 'Rule', desc: cause },
     },
   }),
+  checkpoint: ({ sessionId, records, isSeal }) => ({
+    ...classified(APPLICATION_LIFECYCLE, isSeal ? 'Journal Sealed' : 'Journal Signed'),
+    ...severity(INFORMATIONAL),
+    ...status(1),
+    ...{ app: { name: 'Sluice' }, message: `${records} records of the journal of ${sessionId} are vouched for` },
+  }),
 }
 
 const BEHAVIORAL = 2

@@ -88,6 +88,10 @@ export const OTEL_KINDS: Kinds = {
   limitHit: ({ what, refused }) => ({ 'sluice.limit.what': what, 'sluice.limit.refused': whole(refused) }),
   cgroupChange: ({ op, path }) => ({ 'sluice.cgroup.op': op, 'sluice.cgroup.path': path }),
   quarantine: ({ cause, pid }) => ({ 'sluice.quarantine.cause': cause, 'sluice.quarantine.pid': pid }),
+  checkpoint: ({ sessionId, records, isSeal, keyId }) => ({
+    ...{ 'sluice.checkpoint.session_id': sessionId, 'sluice.checkpoint.records': whole(records) },
+    ...{ 'sluice.checkpoint.is_seal': isSeal, 'sluice.checkpoint.key_id': keyId },
+  }),
 }
 
 function file(path: string): OtelPart {

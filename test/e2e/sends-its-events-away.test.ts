@@ -97,6 +97,14 @@ describe.skipIf(skip)(`an agent with sinks ${reason}`, () => {
       // What was underway when the sinks were killed, and no more.
       expect(seen.length - new Set(seen).size).toBeLessThanOrEqual(250)
       expect(fileUids().length - new Set(fileUids()).size).toBeLessThanOrEqual(500)
+      // What the node signed is among them: the file is a witness against its journal.
+      const sealed = `"sessionId":"${events[0]?.sessionId}"`
+      const isSealed = (line: string) =>
+        line.includes('"checkpoint":') && line.includes(sealed) && line.includes('"isSeal":true')
+      await until('the file has the seal', () => readFileSync(file(), 'utf8').split('\n').some(isSealed))
+      const verified = await sluice('sessions', 'verify', String(events[0]?.sessionId), '--witness', file())
+      expect(verified.stdout).toMatch(/SEALED: .*[1-9][0-9]* checkpoints of the witness fit/)
+      expect(verified.exitCode).toBe(0)
     })
   })
 

@@ -86,6 +86,15 @@ const KINDS: Readonly<Record<EventKind, fc.Arbitrary<object>>> = {
   limitHit: fc.record({ what: word, refused: u64, windowMs: u64, verdict }),
   cgroupChange: fc.record({ op: number, path: bytes, cgroupId: u64, actorPid: u32 }),
   quarantine: fc.record({ cause: number, pid: u32, stopped: flag }),
+  checkpoint: fc.record({
+    sessionId: word,
+    number: u64,
+    records: u64,
+    isSeal: flag,
+    keyId: word,
+    text: word,
+    signature: bytes,
+  }),
 }
 
 export function anyEvent(kind: EventKind): fc.Arbitrary<IEvent> {

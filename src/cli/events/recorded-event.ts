@@ -57,6 +57,7 @@ const shown = z.object({
   limitHit: z.object({ what: z.string(), refused: count, windowMs: count, verdict }).exactOptional(),
   cgroupChange: z.object({ op: z.string(), path: z.string(), actorPid: whole }).exactOptional(),
   quarantine: z.object({ cause: z.string(), pid: whole, stopped: z.boolean() }).exactOptional(),
+  checkpoint: z.object({ sessionId: z.string(), records: count, isSeal: z.boolean() }).exactOptional(),
   connectionClosed: z
     .object({
       ...{ bytesSent: count, bytesReceived: count, durationMs: count, protocol: z.string(), address: z.string() },

@@ -6,7 +6,7 @@
 import { join } from 'node:path'
 import type { Log } from '../../base/log.js'
 import type { IEvent } from '../../proto/codec.js'
-import type { SignedCheckpoint } from '../../proto/journal/checkpoint.js'
+import type { Checkpoint, SignedCheckpoint } from '../../proto/journal/checkpoint.js'
 import { isSessionId } from '../../proto/journal/journal-format.js'
 import type { JournalKey } from './journal-keys.js'
 import { RecordEncoder } from './journal-record.js'
@@ -33,7 +33,7 @@ export interface JournalOptions {
   readonly index?: NodeIndex | null
   nowUnixNs(): bigint
   nowMs?(): number
-  onCheckpoint?(signed: SignedCheckpoint): void
+  onCheckpoint?(signed: SignedCheckpoint, said: Checkpoint): void
 }
 
 export interface JournalNumbers {
@@ -146,10 +146,10 @@ export class Journal {
         if (problem === null) log.info({ session: sessionId }, 'the journal is written again')
         else log.error({ session: sessionId, problem }, 'the journal lacks something')
       },
-      onCheckpoint: (signed, seal) => {
+      onCheckpoint: (signed, said) => {
         this.signed++
-        onCheckpoint?.(signed)
-        if (seal !== null) index?.sealed(id, { records: seal.records, head: seal.head.toString('hex') })
+        onCheckpoint?.(signed, said)
+        if (said.isSeal) index?.sealed(id, { records: said.records, head: said.head })
       },
       indexReference: (sessionId) => index?.reference(sessionId) ?? null,
     })

@@ -5,7 +5,12 @@
  */
 import { reasonOf, SluiceError } from '../../base/error.js'
 import { type IEvent, toBigInt } from '../../proto/codec.js'
-import { type IndexReference, type SignedCheckpoint, signCheckpoint } from '../../proto/journal/checkpoint.js'
+import {
+  type Checkpoint,
+  type IndexReference,
+  type SignedCheckpoint,
+  signCheckpoint,
+} from '../../proto/journal/checkpoint.js'
 import { RECORD } from '../../proto/journal/journal-format.js'
 import { journalGap, MissingEvents } from './journal-gap.js'
 import type { JournalKey } from './journal-keys.js'
@@ -28,8 +33,7 @@ export interface JournaledSessionParts {
   nowMs(): number
   /** The disk takes nothing; null: it does again. */
   onFault(sessionId: string, cause: string | null): void
-  /** @param seal up to where, if nothing comes behind it */
-  onCheckpoint(signed: SignedCheckpoint, seal: Place | null): void
+  onCheckpoint(signed: SignedCheckpoint, said: Checkpoint): void
   /** Of the node's index, for a checkpoint. */
   indexReference(sessionId: string): IndexReference | null
 }
@@ -240,17 +244,15 @@ export class JournaledSession {
     const { journal, of, parts } = this
     if (journal === null || of === null) return
     const before = journal.checkpoint
-    const signed = signCheckpoint(
-      {
-        ...{ sessionId: this.sessionId, number: (before?.number ?? 0) + 1, records: place.records },
-        ...{ lastSeq: place.lastSeq, head: place.head.toString('hex'), timeUnixNs: parts.nowUnixNs() },
-        node: { name: of.node?.name ?? '', bootId: of.node?.bootId ?? '' },
-        ...{ policyHash: place.policyHash, lost: place.lost, isSeal, previous: before?.bodyHash ?? '' },
-        index: parts.indexReference(this.sessionId),
-        keyId: parts.key.keyId,
-      },
-      parts.key.privateKey,
-    )
+    const said: Checkpoint = {
+      ...{ sessionId: this.sessionId, number: (before?.number ?? 0) + 1, records: place.records },
+      ...{ lastSeq: place.lastSeq, head: place.head.toString('hex'), timeUnixNs: parts.nowUnixNs() },
+      node: { name: of.node?.name ?? '', bootId: of.node?.bootId ?? '' },
+      ...{ policyHash: place.policyHash, lost: place.lost, isSeal, previous: before?.bodyHash ?? '' },
+      index: parts.indexReference(this.sessionId),
+      keyId: parts.key.keyId,
+    }
+    const signed = signCheckpoint(said, parts.key.privateKey)
     this.checkpointMs = parts.nowMs()
     try {
       journal.vouch(signed, place, isSeal)
@@ -261,6 +263,6 @@ export class JournaledSession {
     journal
       .sync()
       .catch((error: unknown) => parts.onFault(this.sessionId, `it could not be synced: ${reasonOf(error)}`))
-    parts.onCheckpoint(signed, isSeal ? place : null)
+    parts.onCheckpoint(signed, said)
   }
 }

@@ -8,7 +8,10 @@ import { findUser } from '../../base/drop-privileges.js'
 import { messageOf } from '../../base/error.js'
 import type { Log } from '../../base/log.js'
 import { makeFolders } from '../../base/make-folders.js'
+import type { IEvent } from '../../proto/codec.js'
+import type { Checkpoint, SignedCheckpoint } from '../../proto/journal/checkpoint.js'
 import { CHECKPOINTS_FOLDER, INDEX_FOLDER, KEYS_FOLDER, SESSIONS_FOLDER } from '../../proto/journal/journal-folder.js'
+import { checkpointEvent } from './checkpoint-event.js'
 import { CheckpointFile } from './checkpoint-file.js'
 import { IndexUpkeep } from './index-upkeep.js'
 import { Journal } from './journal.js'
@@ -37,7 +40,14 @@ export interface OpenedJournal {
 /** Null: there is none, and the log says why. */
 export function openJournal(
   settings: JournalSettings | undefined,
-  parts: { user: string | null; log: Log; isResumable: boolean; nowUnixNs(): bigint },
+  parts: {
+    user: string | null
+    log: Log
+    isResumable: boolean
+    nowUnixNs(): bigint
+    /** Of the node: what it has signed. */
+    tell(event: IEvent): void
+  },
 ): OpenedJournal | null {
   if (settings === undefined) return null
   const { user, log, isResumable, nowUnixNs } = parts
@@ -45,7 +55,10 @@ export function openJournal(
     const key = prepared(settings.dir, user)
     const folder = join(settings.dir, SESSIONS_FOLDER)
     const file = new CheckpointFile(join(settings.dir, CHECKPOINTS_FOLDER), log)
-    const onCheckpoint = (signed: Parameters<CheckpointFile['add']>[0]) => file.add(signed)
+    const onCheckpoint = (signed: SignedCheckpoint, said: Checkpoint) => {
+      file.add(signed)
+      parts.tell(checkpointEvent(said, signed))
+    }
     const indexFolder = join(settings.dir, INDEX_FOLDER)
     const index = new NodeIndex({ folder: indexFolder, key, log, nowUnixNs })
     const journal = new Journal({ folder, key, log, isResumable, index, nowUnixNs, onCheckpoint })

@@ -43,6 +43,7 @@ export function isReserved(event: IEvent): boolean {
       event.policyChanged ??
       event.sandboxStarted ??
       event.sandboxEnded ??
+      event.checkpoint ??
       event.gap,
   )
 }

@@ -7,6 +7,7 @@ import { closeSync, constants, fstatSync, openSync, readdirSync, readFileSync } 
 import { basename, dirname, join, resolve } from 'node:path'
 import { errnoCode, messageOf, reasonOf, SluiceError } from '../../base/error.js'
 import { keyIdOf, parsePublicKey, parseWitnessLine, type SignedCheckpoint } from './checkpoint.js'
+import { checkpointIn } from './checkpoint-line.js'
 import { isSessionId } from './journal-format.js'
 import type { Keys } from './signed-text.js'
 
@@ -70,13 +71,13 @@ function keyFiles(path: string): string[] {
   }
 }
 
-/** Checkpoints that were kept elsewhere. Throws IO, or PROTOCOL with the line that is none. */
+/** Checkpoints that were kept elsewhere: as our file has them, or among the events that a sink wrote. Throws IO, or PROTOCOL with the line that is neither. */
 export function readWitness(path: string): SignedCheckpoint[] {
   const lines = readBounded(path, WITNESS_BYTES_MAX).toString().split('\n')
   return lines.flatMap((line, index) => {
     if (line.trim() === '') return []
-    const signed = parseWitnessLine(line)
-    if (signed !== null) return [signed]
+    const signed = parseWitnessLine(line) ?? checkpointIn(line)
+    if (signed !== null) return signed === 'another event' ? [] : [signed]
     throw new SluiceError('PROTOCOL', `${path}:${index + 1}: it is no checkpoint`)
   })
 }

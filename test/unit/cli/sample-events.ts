@@ -93,6 +93,10 @@ export const kinds = {
   },
   cgroup: { cgroupChange: { op: CgroupOp.CGROUP_OP_ESCAPE, path: bytes('/a b'), actorPid: 7 } },
   quarantine: { quarantine: { cause: QuarantineCause.QUARANTINE_CAUSE_FORK, pid: 43, stopped: true } },
+  checkpoint: {
+    process: null,
+    checkpoint: { sessionId: 's-1', number: fromBigInt(2n), records: fromBigInt(1_200n), isSeal: true },
+  },
   toolCall: {
     process: null,
     toolCall: {

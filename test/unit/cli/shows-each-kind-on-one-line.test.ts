@@ -27,6 +27,7 @@ describe('a compact line', () => {
       'quarantine',
       'a new process could not be marked as the sandbox’s (43): its connections are refused, and this process was stopped',
     ],
+    ['checkpoint', 'sealed: 1200 records of s-1'],
     ['toolCall', "shell 'make all' → exit 2, 3 programs, 1 file changed"],
     ['detection', 'medium loop: "make" was run 5 times'],
     ['gap', 'lost 3 exec events (KERNEL_RING): the ring was full'],

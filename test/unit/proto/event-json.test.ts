@@ -4,6 +4,7 @@ import {
   Access,
   CgroupChange,
   CgroupOp,
+  Checkpoint,
   Connect,
   ConnectionClosed,
   Decision,
@@ -89,6 +90,7 @@ const EMPTY: Record<EventKind, IEvent> = {
   limitHit: { limitHit: {} },
   cgroupChange: { cgroupChange: {} },
   quarantine: { quarantine: {} },
+  checkpoint: { checkpoint: {} },
 }
 
 describe('eventToJson', () => {
@@ -111,6 +113,7 @@ describe('eventToJson', () => {
     ['fileChange', FileChange, (json: object) => json],
     ['cgroupChange', CgroupChange, (json: object) => json],
     ['quarantine', Quarantine, (json: object) => json],
+    ['checkpoint', Checkpoint, (json: object) => json],
     ['connect', Connect, (json: object) => json],
     ['connectionClosed', ConnectionClosed, (json: object) => json],
     ['listen', Listen, (json: object) => json],

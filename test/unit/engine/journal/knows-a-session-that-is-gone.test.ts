@@ -7,9 +7,13 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } f
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { verifySessions } from '../../../../src/cli/sessions/verify-sessions.js'
+import { checkpointEvent } from '../../../../src/engine/journal/checkpoint-event.js'
 import { IndexUpkeep } from '../../../../src/engine/journal/index-upkeep.js'
-import { keyIdOf, witnessLine } from '../../../../src/proto/journal/checkpoint.js'
+import { Event, encodeBuffer } from '../../../../src/proto/codec.js'
+import { eventToJson } from '../../../../src/proto/event-json.js'
+import { keyIdOf, openCheckpoint, witnessLine } from '../../../../src/proto/journal/checkpoint.js'
 import { entryLine, entryName, parseEntry, signEntry } from '../../../../src/proto/journal/node-index.js'
+import { schemaLine } from '../../../../src/schema/schemas.js'
 import { endOf, eventOf, JournalRig, newKey, sessionId } from './journal-rig.js'
 
 const [A, B, C] = ['a', 'b', 'c'].map(sessionId) as [string, string, string]
@@ -142,6 +146,41 @@ describe('the index of a node', () => {
     expect((await verified()).text).toContain('is signed with a key that is not among yours')
     sign(rig.key)
     expect((await verified()).text).toContain('index: BAD: entry 1 is another than it was: checkpoint 1 of')
+  })
+})
+
+describe('what sinks wrote of it', () => {
+  const lines = (schema: 'json' | 'ocsf' | 'ecs') => {
+    const events = rig.checkpoints.map((signed) => {
+      const said = openCheckpoint(signed, rig.key.keys)
+      if (typeof said === 'string') throw new Error(said)
+      return checkpointEvent(said, signed)
+    })
+    // As they come back from the wire, among others.
+    const told = [...events, eventOf(A, 1)].map((event) => Event.decode(encodeBuffer(Event, event)))
+    return told.map((event) => `${schemaLine(schema, eventToJson(event), '1.0.0')}\n`)
+  }
+  const witness = join(rig.dir, 'sink.jsonl')
+
+  it.each(['json', 'ocsf', 'ecs'] as const)('is a witness, as %s', async (schema) => {
+    writeFileSync(witness, lines(schema).join(''))
+    const { code, text } = await verified({ witness })
+    expect(text.match(/1 checkpoints of the witness fit/g)).toHaveLength(3)
+    expect(code).toBe(0)
+    for (const number of [3, 4, 5, 6]) rmSync(entryOf(number))
+    for (const session of [B, C]) rmSync(rig.folderOf(session), { recursive: true })
+    const cut = await verified({ witness })
+    expect(cut.text).toContain('index: BAD: entry 3 is missing')
+    for (const session of [B, C]) expect(cut.text).toContain(`${session}: MISSING: the witness knows it`)
+    expect(cut.code).toBe(1)
+  })
+
+  it('is none where a line is no event, or has half of a checkpoint', async () => {
+    const [line = ''] = lines('json')
+    for (const bad of ['{"kind":"checkpoint"}', line.replace('"signature"', '"Signature"'), line.slice(0, 99)]) {
+      writeFileSync(witness, `${line}${bad}\n`)
+      await expect(verified({ witness })).rejects.toThrow('sink.jsonl:2: it is no checkpoint')
+    }
   })
 })
 
