@@ -58,8 +58,7 @@ export interface AgentOptions {
   readonly journal: JournalPlace | null
   /** Where Prometheus may ask the engine for its numbers. */
   readonly metrics: { readonly host: string; readonly port: number } | null
-  /** Null: events are sent nowhere. */
-  readonly sinks: SinksOptions | null
+  readonly sinks: SinksOptions
   readonly mains?: Mains
 }
 
@@ -86,14 +85,14 @@ export async function startAgent(options: AgentOptions, host: AgentHost, log: Lo
     const roles = await keptRoles(options, { files, log })
     await startInOrder(roles)
     files.start((policies) => roles.engine.tell({ policies }))
-    roles.sinks?.start()
+    roles.sinks.start()
     log.info({ socket: controlSocket, ...pidsOf(roles) }, 'the agent is ready')
     let stopped: Promise<void> | null = null
     return {
       pids: () => pidsOf(roles),
       reload() {
         files.reload()
-        roles.sinks?.reload()
+        roles.sinks.reload()
       },
       stop() {
         files.stop()
@@ -113,7 +112,7 @@ interface Roles {
   readonly sensor: KeptRole
   readonly engine: KeptRole
   readonly gateway: GatewayPart
-  readonly sinks: SinksPart | null
+  readonly sinks: SinksPart
 }
 
 function pidsOf({ sensor, engine, gateway }: Roles): ReturnType<Agent['pids']> {
@@ -152,9 +151,12 @@ async function keptRoles(options: AgentOptions, { files, log }: { files: PolicyF
     gateway: gateway.engineConfig,
     ...(options.journal === null ? {} : { journal: options.journal }),
     ...(options.metrics === null ? {} : { metrics: options.metrics }),
-    ...(options.sinks === null ? {} : { spool: options.sinks.spool }),
     ...{ uplinkUids: [ROOT_UID], controlUids: [ROOT_UID], supervisorPid: process.pid },
   }
+  const sinks = new SinksPart(options.sinks, {
+    ...{ user, logLevel, log },
+    onFirst: () => engine.renew('to keep events for sinks'),
+  })
   let isFirst = true
   const engine = new KeptRole({
     name: 'engine',
@@ -164,7 +166,8 @@ async function keptRoles(options: AgentOptions, { files, log }: { files: PolicyF
       removeSocket(gateway.engineConfig.socket)
       await checkSocket(controlSocket)
       const policies = { sources: files.files, stateFile: policyStateOf(runtimeDir), strict: isFirst }
-      const config = { ...engineConfig, policies }
+      const { spool } = sinks
+      const config = { ...engineConfig, policies, ...(spool === null ? {} : { spool }) }
       const role = await startRole({
         name: 'engine',
         main: mains.engine,
@@ -191,7 +194,6 @@ async function keptRoles(options: AgentOptions, { files, log }: { files: PolicyF
       return startRole({ name: 'sensor', main: mains.sensor, config, readyDeadlineMs: READY_DEADLINE_MS, signal })
     },
   })
-  const sinks = options.sinks === null ? null : new SinksPart(options.sinks, { user, logLevel, log })
   return { sensor, engine, gateway, sinks }
 }
 
@@ -201,7 +203,7 @@ async function stopAgent({ sensor, engine, gateway, sinks }: Roles, options: Age
   gateway.remove()
   await sensor.stop()
   await engine.stop()
-  await sinks?.stop()
+  await sinks.stop()
   removeSocket(options.controlSocket)
   removeSocket(join(options.runtimeDir, 'agent', 'uplink.sock'))
   // Where every sandbox was given back the next agent has none to go on with.

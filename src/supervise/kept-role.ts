@@ -46,6 +46,13 @@ export class KeptRole {
     this.#keeping = this.#keep()
   }
 
+  /** As if it had died: started again, by what it is started with now. */
+  renew(why: string): void {
+    const { log, name } = this.#options
+    log.info({ part: name, why }, `the ${name} is started anew`)
+    this.#role?.kill()
+  }
+
   /** Resolves when it is gone for good. */
   async stop(): Promise<void> {
     this.#stopping.abort(new Error('the agent is stopping'))

@@ -68,17 +68,19 @@ export async function startEngineAlone(
     await checkSocket(controlSocket)
     const { user, degraded } = await engineUserOf(options.engineUser)
     for (const problem of degraded) log.warn({ problem }, 'the engine does without something')
+    // It has no state to go on with: it is not started anew for a first sink.
+    const onFirst = () => log.error('there is no spool for the sinks: restart the engine')
+    const sinks = new SinksPart(options.sinks, { user, logLevel, log, onFirst })
     const config = {
       ...{ uplinkSocket: null, uplinkTls, controlSocket, user, logLevel, sensorPid: null, stateFile: null },
       ...{ uplinkUids: [ROOT_UID], controlUids: [ROOT_UID], supervisorPid: process.pid },
       agent: await groupsOf(options, log),
       ...(options.journal === null ? {} : { journal: options.journal }),
       ...(options.metrics === null ? {} : { metrics: options.metrics }),
-      ...(options.sinks === null ? {} : { spool: options.sinks.spool }),
+      ...(sinks.spool === null ? {} : { spool: sinks.spool }),
     }
     // Below it is the spool, where nothing else is said; what can't be had there is told by the engine.
-    if (options.sinks !== null) tryPrepare(options.stateDir, log)
-    const sinks = options.sinks === null ? null : new SinksPart(options.sinks, { user, logLevel, log })
+    if (sinks.spool !== null) tryPrepare(options.stateDir, log)
     const role = new KeptRole({
       name: 'engine',
       log,
@@ -89,7 +91,7 @@ export async function startEngineAlone(
     })
     const after = async () => {
       // What the engine had last goes out.
-      await sinks?.stop()
+      await sinks.stop()
       removeSocket(controlSocket)
     }
     return { role, sinks, after }

@@ -34,6 +34,8 @@ export interface Role {
   tell(message: unknown): void
   /** Resolves when the process is gone. */
   stop(): Promise<void>
+  /** With SIGKILL. */
+  kill(): void
   /**
    * `expected`: it went because `stop` was called. `detail`: what it said or how it ended, one line. `exitCode`: null after a signal;
    * 0 only if it put everything in order. Never rejects.
@@ -97,6 +99,7 @@ export async function startRole(options: RoleOptions): Promise<Role> {
       end(subprocess, 'SIGTERM')
       await exited
     },
+    kill: () => end(subprocess, 'SIGKILL'),
   }
 }
 

@@ -30,11 +30,21 @@ export interface SinksOptions {
   reread(): Promise<Readonly<Record<string, unknown>>>
 }
 
+export interface SinksParts {
+  readonly user: string | null
+  readonly logLevel: LogLevel
+  readonly log: Log
+  /** There are sinks now, and there were none: from now on events have to be kept for them. */
+  onFirst?(): void
+}
+
 export class SinksPart {
   readonly #options: SinksOptions
   readonly #log: Log
   readonly #role: { user: string | null; logLevel: LogLevel }
+  readonly #onFirst: () => void
   #sinks: Readonly<Record<string, unknown>>
+  #hadAny: boolean
   #kept: KeptRole | null = null
   #changing: Promise<void> = Promise.resolve()
   readonly #stopping = new AbortController()
@@ -43,15 +53,22 @@ export class SinksPart {
   /** Ends a wait for another attempt: what keeps these settings from starting may be what was put right. */
   #giveUp = new AbortController()
 
-  constructor(options: SinksOptions, parts: { user: string | null; logLevel: LogLevel; log: Log }) {
+  constructor(options: SinksOptions, parts: SinksParts) {
     this.#options = options
     this.#sinks = options.sinks
     this.#log = parts.log
     this.#role = { user: parts.user, logLevel: parts.logLevel }
+    this.#onFirst = () => parts.onFirst?.()
+    this.#hadAny = this.#hasAny
   }
 
   get pid(): number | null {
     return this.#kept?.pid ?? null
+  }
+
+  /** Where events go for the sinks that there are, or were; null: there was none yet. */
+  get spool(): SpoolPlace | null {
+    return this.#hadAny ? this.#options.spool : null
   }
 
   start(): void {
@@ -72,6 +89,11 @@ export class SinksPart {
         return
       }
       await this.#kept?.stop()
+      this.#kept = null
+      if (!this.#hadAny && this.#hasAny) {
+        this.#hadAny = true
+        this.#onFirst()
+      }
       await this.#begin(turn)
       if (!this.#stopping.signal.aborted)
         this.#log.info({ sinks: Object.keys(this.#sinks) }, 'the sinks were read anew')
@@ -85,8 +107,12 @@ export class SinksPart {
     await this.#kept?.stop()
   }
 
+  get #hasAny(): boolean {
+    return Object.keys(this.#sinks).length > 0
+  }
+
   async #begin(turn: number): Promise<void> {
-    if (this.#stopping.signal.aborted) return
+    if (this.#stopping.signal.aborted || !this.#hasAny) return
     this.#giveUp = new AbortController()
     const { signal } = this.#giveUp
     let told = ''

@@ -13,15 +13,13 @@ export function spoolPlace({ spool }: NodeConfig, stateDir: string): SpoolPlace 
   return { dir, bytesMax: maxMiB * MIB, ageMaxMs: maxHours * HOUR_MS }
 }
 
-/** Null: there are none, and nothing is kept for any. @param reread the configuration as it is now */
+/** Without sinks nothing is kept for any. @param reread the configuration as it is now */
 export function sinksOptions(
   config: NodeConfig,
   { stateDir, reread }: { stateDir: string; reread(): Promise<NodeConfig> },
-): SinksOptions | null {
-  const sinks = config.sinks ?? {}
-  if (Object.keys(sinks).length === 0) return null
+): SinksOptions {
   return {
-    ...{ spool: spoolPlace(config, stateDir), sinks, version: ownVersion() },
+    ...{ spool: spoolPlace(config, stateDir), sinks: config.sinks ?? {}, version: ownVersion() },
     reread: async () => (await reread()).sinks ?? {},
   }
 }

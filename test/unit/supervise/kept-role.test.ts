@@ -16,6 +16,7 @@ function roleOf(pid: number): Role & { die(): void } {
   return {
     ...{ name: 'engine', pid, exited, alive: () => true, tell() {} },
     die: () => end({ expected: false, detail: 'killed by SIGKILL', exitCode: null }),
+    kill: () => end({ expected: false, detail: 'killed by SIGKILL', exitCode: null }),
     stop: async () => end({ expected: true, detail: 'exit code 0', exitCode: 0 }),
   }
 }
@@ -47,6 +48,17 @@ describe('a kept role', () => {
     expect(performance.now() - began).toBeGreaterThanOrEqual(BACKOFF_MIN_MS - 5)
     await kept.stop()
     expect(kept.pid).toBeNull()
+  })
+
+  it('is started anew where it is asked for, and only where it runs', async () => {
+    const { kept, attempts } = scene()
+    kept.renew('nobody runs yet')
+    await kept.start()
+    kept.renew('a test')
+    await until('it is another', () => kept.pid === 2)
+    await kept.stop()
+    kept.renew('it is gone')
+    expect(attempts()).toBe(2)
   })
 
   it('that does not start the first time is an error, later it is tried again', async () => {
