@@ -121,7 +121,6 @@ function growth(steps: readonly Step[], count: number): { each: number; shed: nu
   // What goes with them is theirs; what stays is everybody's: commands that are known, the grammar's memory. Code comes and goes now and then.
   const rounds = Array.from({ length: ROUNDS }, round).sort((a, b) => a - b)
   const each = rounds[(ROUNDS - 1) / 2] ?? Number.NaN
-  expect(each).toBeGreaterThan(0)
   expect(commands.parsed).toBeGreaterThan(0)
   return { each, shed }
 }
@@ -137,6 +136,8 @@ describe('a session that does everything to be remembered', () => {
 
   it('all of it in turns, and says that not everything had room', { timeout: 240_000 }, () => {
     const { each, shed } = growth(Object.values(DOINGS), STEPS)
+    // What few of them hold is less than what comes and goes besides; what all do is not.
+    expect(each).toBeGreaterThan(ALL_BYTES_MAX / 4)
     expect(each).toBeLessThan(ALL_BYTES_MAX)
     expect(shed).toBeGreaterThan(0)
   })
