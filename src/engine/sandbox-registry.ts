@@ -5,7 +5,7 @@
  */
 import { readFileSync } from 'node:fs'
 
-/** SL_SANDBOXES_MAX of bpf/map_abi.h. */
+/** SL_SHARES_MAX of bpf/map_abi.h: of more the losses are not counted one by one. What is saved of their sessions has room for no more either. */
 export const SANDBOXES_MAX = 4_096
 /**
  * The folder of every sensor's sandboxes, below the cgroup v2 root (SANDBOX_PARENT of the sensor, which the engine does not import).
